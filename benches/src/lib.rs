@@ -1,0 +1,1 @@
+//! Sidelight's benches.

@@ -1,0 +1,7 @@
+//! The Sidelight daemon as a library: the stages of the pipeline and what wires them.
+//!
+//! ARCHITECTURE.md follows one event through these modules. No stage imports another; [`model`] holds what they share.
+
+#![forbid(unsafe_code)]
+
+pub mod model;

@@ -1,0 +1,311 @@
+//! What parsers give back: exchanges, and what is known of them while they are still open.
+
+use std::ops::Range;
+
+use crate::contract::{Direction, Mark, Role};
+
+/// Names an exchange within its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub u64);
+
+/// A range of an exchange's [`Text`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// All strings of one exchange, in one owned buffer addressed by [`Span`]s.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    bytes: String,
+}
+
+impl Text {
+    /// Room for `bytes` bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: String::with_capacity(bytes) }
+    }
+
+    /// Appends bytes from the wire; what is not UTF-8 becomes U+FFFD. More than 4 GiB gives an empty span.
+    pub fn push(&mut self, bytes: &[u8]) -> Span {
+        let start = self.bytes.len();
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.bytes.push_str(text),
+            Err(_) => self.bytes.push_str(&String::from_utf8_lossy(bytes)),
+        }
+        match (u32::try_from(start), u32::try_from(self.bytes.len())) {
+            (Ok(start), Ok(end)) => Span { start, end },
+            _ => Span::default(),
+        }
+    }
+
+    /// The text of a span made by [`Text::push`] of this very buffer; else empty.
+    #[must_use]
+    pub fn str(&self, span: Span) -> &str {
+        self.bytes.get(Range { start: span.start as usize, end: span.end as usize }).unwrap_or_default()
+    }
+
+    /// Bytes of heap.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// W3C trace context found in the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// Trace id, not all zero.
+    pub trace_id: [u8; 16],
+    /// Parent span id, not all zero.
+    pub span_id: [u8; 8],
+    /// Trace flags; bit 0: sampled.
+    pub flags: u8,
+    /// `tracestate`, unchanged.
+    pub state: Option<Span>,
+}
+
+/// How request and response relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// No response belongs to it.
+    OneWay,
+    /// One request, one response.
+    RequestReply,
+    /// Either side may send many messages until it ends.
+    Session,
+    /// One side sends many messages.
+    Stream,
+}
+
+/// What the protocol itself says about success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It failed, as the conventions of its family judge it for this role.
+    Error,
+    /// It succeeded.
+    Ok,
+}
+
+/// One direction's part of an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// First byte.
+    pub first: Mark,
+    /// Last byte seen.
+    pub last: Mark,
+    /// Bytes from first to last, heads and framing included.
+    pub bytes: u64,
+}
+
+/// Why an exchange is not whole. Bits of [`IncompleteSet`]; also the `reason` of the exchange ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Incomplete {
+    /// The connection ended first (the client went away, the server reset).
+    Closed,
+    /// The parser lost its place.
+    Desync,
+    /// The tracker gave the connection up (idle, limits).
+    Evicted,
+    /// Bytes of it are missing.
+    Gap,
+    /// The daemon stopped.
+    Shutdown,
+    /// Its head was longer than [`crate::MAX_REST`] or cut: names may be missing.
+    Truncated,
+}
+
+impl Incomplete {
+    /// All, in the order of their bits.
+    pub const ALL: [Self; 6] = [Self::Closed, Self::Desync, Self::Evicted, Self::Gap, Self::Shutdown, Self::Truncated];
+
+    /// Lower-case name: value of the attribute and of the ledger's `reason`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Desync => "desync",
+            Self::Evicted => "evicted",
+            Self::Gap => "gap",
+            Self::Shutdown => "shutdown",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// A set of [`Incomplete`]; empty: whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IncompleteSet(u8);
+
+impl IncompleteSet {
+    /// Adds a reason.
+    pub fn insert(&mut self, why: Incomplete) {
+        self.0 |= 1 << why as u8;
+    }
+
+    /// Whether it has a reason.
+    #[must_use]
+    pub fn contains(self, why: Incomplete) -> bool {
+        self.0 & (1 << why as u8) != 0
+    }
+
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its reasons.
+    pub fn iter(self) -> impl Iterator<Item = Incomplete> {
+        Incomplete::ALL.into_iter().filter(move |why| self.contains(*why))
+    }
+}
+
+/// HTTP version as on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.0
+    H10,
+    /// HTTP/1.1
+    H11,
+    /// HTTP/2
+    H2,
+}
+
+impl HttpVersion {
+    /// `network.protocol.version`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H10 => "1.0",
+            Self::H11 => "1.1",
+            Self::H2 => "2",
+        }
+    }
+}
+
+/// What HTTP says of an exchange. `None`: not seen, or not sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// Method as sent.
+    pub method: Option<Span>,
+    /// Request target as sent: origin-form (`/a?b`), absolute-form, authority-form (CONNECT) or `*`.
+    pub target: Option<Span>,
+    /// Version of the request (of the response where the request's is unknown).
+    pub version: Option<HttpVersion>,
+    /// `Host` or `:authority`.
+    pub host: Option<Span>,
+    /// `User-Agent`.
+    pub user_agent: Option<Span>,
+    /// First address of `Forwarded` or `X-Forwarded-For`, as sent.
+    pub forwarded_for: Option<Span>,
+    /// Status code of the final response.
+    pub status: Option<u16>,
+    /// Bytes of the request's body as sent (after content coding, without chunk framing), if it was seen to its end.
+    pub request_body: Option<u64>,
+    /// The same of the response.
+    pub response_body: Option<u64>,
+}
+
+/// What a family of the semantic conventions says of an exchange; one variant per family, never per protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Details {
+    /// A protocol without a family: name and duration only.
+    Generic,
+    /// HTTP in any version.
+    Http(Http),
+}
+
+/// One finished exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// As in its `Begun`.
+    pub id: ExchangeId,
+    /// `Protocol::name`.
+    pub protocol: &'static str,
+    /// The watched side.
+    pub role: Role,
+    /// How request and response relate.
+    pub shape: Shape,
+    /// The request.
+    pub request: Side,
+    /// The response, if any of it was seen.
+    pub response: Option<Side>,
+    /// What the protocol says; `None`: unknown.
+    pub outcome: Option<Outcome>,
+    /// The family's part.
+    pub details: Details,
+    /// Trace context of the request.
+    pub context: Option<TraceContext>,
+    /// What is missing.
+    pub incomplete: IncompleteSet,
+    /// The strings.
+    pub text: Text,
+}
+
+/// What a connection turns into after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Unknown: detect anew from the next bytes on (CONNECT tunnel).
+    Detect,
+    /// Not to be read: counted only (WebSocket). The name goes to the health metrics.
+    Opaque(&'static str),
+    /// A protocol of the table, by name (h2c).
+    Protocol(&'static str),
+}
+
+/// One thing a parser says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Emitted {
+    /// The response's first byte was recognised.
+    Answered {
+        /// Which exchange.
+        id: ExchangeId,
+        /// Its first byte.
+        first: Mark,
+    },
+    /// A request's first byte was recognised.
+    Begun {
+        /// Which exchange.
+        id: ExchangeId,
+        /// The direction it travels.
+        dir: Direction,
+        /// Its first byte.
+        first: Mark,
+    },
+    /// An exchange ended. Every `Begun` is followed by exactly one.
+    Done(Box<Exchange>),
+    /// The connection speaks something else from here on (in both directions); the tracker drops the parser.
+    Switch(Next),
+}
+
+/// Where parsers put what they say; owned and emptied by the tracker.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// In the order in which it was said.
+    pub emitted: Vec<Emitted>,
+}
+
+impl Output {
+    /// Says that a request began.
+    pub fn begun(&mut self, id: ExchangeId, dir: Direction, first: Mark) {
+        self.emitted.push(Emitted::Begun { id, dir, first });
+    }
+
+    /// Says that a response began.
+    pub fn answered(&mut self, id: ExchangeId, first: Mark) {
+        self.emitted.push(Emitted::Answered { id, first });
+    }
+
+    /// Says that an exchange ended.
+    pub fn done(&mut self, exchange: Exchange) {
+        self.emitted.push(Emitted::Done(Box::new(exchange)));
+    }
+
+    /// Says that the connection changes its protocol.
+    pub fn switch(&mut self, next: Next) {
+        self.emitted.push(Emitted::Switch(next));
+    }
+}

@@ -1,0 +1,3 @@
+//! Loads and attaches the eBPF programs.
+
+pub mod process;
