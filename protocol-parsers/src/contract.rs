@@ -96,18 +96,30 @@ pub struct Mark {
     pub wire_seq: u32,
 }
 
-/// Consecutive bytes of one direction, all moved by one call. Parts of a chunk inherit its times.
+/// Bytes at the front of a [`Chunk`] that were offered before and not consumed. All of them carry the time and owner of the
+/// first: a parser that consumes whatever is complete keeps the front of one unit only, so no unit begins behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// How many; 0: none.
+    pub len: usize,
+    /// The mark of the first.
+    pub first: Mark,
+}
+
+/// Consecutive bytes of one direction: what was kept, then what one call moved. Parts of a call inherit its times.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     /// Direction.
     pub dir: Direction,
-    /// Position of the first byte.
+    /// The part of `bytes` that older calls moved.
+    pub kept: Kept,
+    /// Position of the first byte of `bytes`.
     pub offset: u64,
     /// The bytes; valid for this call only.
     pub bytes: &'a [u8],
-    /// When the call began, if its mechanism has an entry hook.
+    /// When the call that moved the bytes behind the kept ones began, if its mechanism has an entry hook.
     pub begin: Option<KernelTime>,
-    /// When the call returned.
+    /// When that call returned.
     pub end: KernelTime,
     /// Process.
     pub pid: u32,
@@ -115,7 +127,7 @@ pub struct Chunk<'a> {
     pub tid: u32,
     /// Task.
     pub task: u64,
-    /// Wire sequence of the first byte.
+    /// Wire sequence of the first byte behind the kept ones.
     pub wire_seq: u32,
 }
 
@@ -132,13 +144,17 @@ impl Chunk<'_> {
     /// The mark of the byte at `index` of this chunk.
     #[must_use]
     pub fn mark(&self, index: usize) -> Mark {
+        let (call, wire_from) = match index.checked_sub(self.kept.len) {
+            None => (self.kept.first, index),
+            Some(behind) => {
+                let Self { pid, tid, task, wire_seq, .. } = *self;
+                (Mark { time: self.time(), pid, tid, task, offset: 0, wire_seq }, behind)
+            }
+        };
         Mark {
-            time: self.time(),
-            pid: self.pid,
-            tid: self.tid,
-            task: self.task,
             offset: self.offset.wrapping_add(index as u64),
-            wire_seq: self.wire_seq.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX)),
+            wire_seq: call.wire_seq.wrapping_add(u32::try_from(wire_from).unwrap_or(u32::MAX)),
+            ..call
         }
     }
 }
@@ -180,9 +196,11 @@ pub enum Close {
     Fin,
     /// RST or an error.
     Reset,
-    /// Not known; the socket was gone or idle for too long.
+    /// Not known; the socket was gone.
     Unknown,
-    /// The daemon stops or gives the connection up.
+    /// The tracker gives the connection up: idle for too long, or a limit was reached.
+    Evicted,
+    /// The daemon stops.
     Shutdown,
 }
 

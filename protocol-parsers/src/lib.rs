@@ -18,7 +18,8 @@ pub mod exchange;
 pub mod http1;
 
 pub use contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,
+    Wants,
 };
 pub use exchange::{
     Details, Emitted, Exchange, ExchangeId, Http, HttpVersion, Incomplete, IncompleteSet, Next, Outcome, Output, Shape,
