@@ -8,6 +8,8 @@ use sidelight_events::ConnKey;
 pub use sidelight_loader::process::Process;
 use sidelight_protocol_parsers::{Exchange, KernelTime, Role};
 
+use crate::semconv::rules::{HttpRules, Method};
+
 /// Nanoseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub u64);
@@ -57,6 +59,8 @@ pub struct Instance {
     pub service_name: String,
     /// `service.instance.id`: UUIDv5 of container, unit, or (executable or script, host).
     pub instance_id: String,
+    /// Digest of all attributes: equal for equal instances, whichever `Arc` they are in.
+    pub key: u128,
     /// Resource attributes of its metrics, `service.*` included, sorted by key.
     pub attributes: Vec<(String, String)>,
 }
@@ -109,6 +113,8 @@ pub struct Span {
     pub span_id: SpanId,
     /// Parent, if certain.
     pub parent: Option<SpanId>,
+    /// W3C trace flags; bit 0: sampled.
+    pub trace_flags: u8,
     /// Kind.
     pub kind: SpanKind,
     /// First request byte.
@@ -117,8 +123,12 @@ pub struct Span {
     pub duration: u64,
     /// Nanoseconds from the first request byte to the first response byte.
     pub first_byte: Option<u64>,
-    /// Index into the configured route patterns.
+    /// Index into the configured route patterns of `http`.
     pub route: Option<u32>,
+    /// Request method, looked up in `http`.
+    pub method: Method,
+    /// The operator's routes and methods.
+    pub http: Arc<HttpRules>,
     /// Whose.
     pub resource: Arc<Resource>,
     /// Where.

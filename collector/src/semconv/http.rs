@@ -1,0 +1,201 @@
+//! The HTTP family: stable conventions for server and client spans.
+//!
+//! In: a [`Span`] of an HTTP exchange. Out: its attributes, and [`Origin`], what the request calls the server.
+//!
+//! Decisions where the conventions leave room:
+//! * `url.scheme` is the target's if it has one (absolute form), else `https` on TLS, else `http`.
+//! * `server.address` and `server.port` come from the target's authority, else from `Host`. A server without either has none; a
+//!   client falls back to the address it connected to, because the conventions require it. A port that is not written
+//!   is the scheme's default for a client, and absent for a server (a proxy may have been asked for another).
+//! * `OPTIONS *` has `url.path` `*`, and no path in `url.full`. CONNECT has neither `url.path` nor `url.full`.
+//! * `client.address` is the first forwarded address; absent if that one hides itself; without forwarding the peer's.
+//! * `user_agent.original` and `network.local.*`: the former for servers only, the latter not at all (opt-in).
+
+use sidelight_protocol_parsers::{Http, Role};
+
+use super::{
+    attributes::{AttrValue, ErrorType},
+    network::{self, Short},
+    rules::Method,
+    url::{self, Target, Url},
+};
+use crate::model::{Endpoint, Span};
+
+/// What the request calls the server.
+pub(crate) struct Origin<'a> {
+    /// Scheme of the URL.
+    pub(crate) scheme: &'a str,
+    /// Host and port as sent, without userinfo.
+    authority: Option<&'a str>,
+    userinfo: bool,
+    target: Option<Target<'a>>,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn new(span: &'a Span, http: &Http) -> Self {
+        let text = &span.exchange.text;
+        let connect = http.method.is_some_and(|method| text.str(method) == "CONNECT");
+        let target = http.target.map(|target| Target::parse(text.str(target), connect));
+        let by_connection = if span.connection.tls { "https" } else { "http" };
+        let (scheme, authority) = match target {
+            Some(Target::Absolute { scheme, authority, .. }) => (lower(scheme), Some(authority)),
+            Some(Target::Authority(authority)) => (by_connection, Some(authority)),
+            Some(Target::Origin { .. } | Target::Asterisk) | None => {
+                (by_connection, http.host.map(|host| text.str(host)))
+            }
+        };
+        let (authority, userinfo) = authority.map_or(("", false), url::without_userinfo);
+        Self { scheme, authority: (!authority.is_empty()).then_some(authority), userinfo, target }
+    }
+
+    /// `server.address` and `server.port` of a client.
+    pub(crate) fn client(&self, remote: &Endpoint, room: &'a mut Short) -> (Option<&'a str>, Option<u16>) {
+        match (self.authority, remote) {
+            (Some(authority), _) => {
+                let (host, port) = url::host_port(authority);
+                (Some(host), port.or_else(|| url::default_port(self.scheme)))
+            }
+            (None, Endpoint::Inet(ip, port)) => {
+                room.address(*ip);
+                (Some(room.as_str()), Some(*port))
+            }
+            (None, Endpoint::Unix(_) | Endpoint::Unknown) => (None, None),
+        }
+    }
+}
+
+fn lower(scheme: &str) -> &str {
+    ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).unwrap_or(scheme)
+}
+
+/// Gives the attributes of an HTTP span.
+pub(crate) fn visit(span: &Span, http: &Http, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+    let text = &span.exchange.text;
+    let origin = Origin::new(span, http);
+    if let Some(method) = span.http.method_name(span.method) {
+        visit("http.request.method", AttrValue::Str(method));
+    }
+    if let (Method::Other, Some(sent)) = (span.method, http.method) {
+        visit("http.request.method_original", AttrValue::Str(text.str(sent)));
+    }
+    match span.exchange.role {
+        Role::Server => visit_server(span, http, &origin, visit),
+        Role::Client => visit_client(span, &origin, visit),
+    }
+    if let Some(status) = http.status {
+        visit("http.response.status_code", AttrValue::Int(i64::from(status)));
+    }
+    if let Some(error) = span.error() {
+        visit("error.type", AttrValue::Str(error.text(&mut Short::new())));
+    }
+    visit_peer(span, visit);
+    if let Some(version) = http.version {
+        visit("network.protocol.version", AttrValue::Str(version.name()));
+    }
+    for (key, size) in [("http.request.body.size", http.request_body), ("http.response.body.size", http.response_body)]
+    {
+        if let Some(size) = size {
+            visit(key, AttrValue::Int(i64::try_from(size).unwrap_or(i64::MAX)));
+        }
+    }
+}
+
+fn visit_server(span: &Span, http: &Http, origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+    let text = &span.exchange.text;
+    visit("url.scheme", AttrValue::Str(origin.scheme));
+    match origin.target {
+        Some(Target::Origin { path, query } | Target::Absolute { path, query, .. }) => {
+            visit("url.path", AttrValue::Str(if path.is_empty() { "/" } else { path }));
+            if let Some(query) = query.filter(|query| !query.is_empty()) {
+                visit("url.query", AttrValue::Query(query));
+            }
+        }
+        Some(Target::Asterisk) => visit("url.path", AttrValue::Str("*")),
+        Some(Target::Authority(_)) | None => {}
+    }
+    if let Some(pattern) = span.route.and_then(|route| span.http.pattern(route)) {
+        visit("http.route", AttrValue::Str(pattern));
+    }
+    if let Some(authority) = origin.authority {
+        let (host, port) = url::host_port(authority);
+        visit("server.address", AttrValue::Str(host));
+        if let Some(port) = port {
+            visit("server.port", AttrValue::Int(i64::from(port)));
+        }
+    }
+    let mut room = Short::new();
+    let client = match http.forwarded_for {
+        Some(forwarded) => network::forwarded(text.str(forwarded)).map(|ip| {
+            room.address(ip);
+            room.as_str()
+        }),
+        None => network::address(&span.connection.remote, &mut room).0,
+    };
+    if let Some(client) = client {
+        visit("client.address", AttrValue::Str(client));
+    }
+    if let Some(agent) = http.user_agent {
+        visit("user_agent.original", AttrValue::Str(text.str(agent)));
+    }
+}
+
+fn visit_client(span: &Span, origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+    let mut room = Short::new();
+    let (host, port) = origin.client(&span.connection.remote, &mut room);
+    if let Some(host) = host {
+        visit("server.address", AttrValue::Str(host));
+    }
+    if let Some(port) = port {
+        visit("server.port", AttrValue::Int(i64::from(port)));
+    }
+    let (path, query) = match origin.target {
+        Some(Target::Origin { path, query } | Target::Absolute { path, query, .. }) => (path, query),
+        Some(Target::Asterisk) => ("", None),
+        Some(Target::Authority(_)) | None => return,
+    };
+    let mut room = Short::new();
+    let host = match (origin.authority, &span.connection.remote) {
+        (Some(authority), _) => authority,
+        (None, Endpoint::Inet(ip, port)) => {
+            room.authority(*ip, Some(*port).filter(|port| url::default_port(origin.scheme) != Some(*port)));
+            room.as_str()
+        }
+        (None, Endpoint::Unix(_) | Endpoint::Unknown) => return,
+    };
+    visit("url.full", AttrValue::Url(Url { scheme: origin.scheme, userinfo: origin.userinfo, host, path, query }));
+}
+
+/// Gives `network.peer.*`.
+pub(crate) fn visit_peer(span: &Span, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+    let mut room = Short::new();
+    let (address, port) = network::address(&span.connection.remote, &mut room);
+    if let Some(address) = address {
+        visit("network.peer.address", AttrValue::Str(address));
+    }
+    if let Some(port) = port {
+        visit("network.peer.port", AttrValue::Int(i64::from(port)));
+    }
+}
+
+/// Attributes of the duration metrics, those of low cardinality.
+pub(crate) struct MetricLabels<'a> {
+    pub(crate) scheme: Option<&'a str>,
+    pub(crate) address: Option<&'a str>,
+    pub(crate) port: Option<u16>,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<ErrorType>,
+    pub(crate) version: Option<&'static str>,
+}
+
+impl<'a> MetricLabels<'a> {
+    /// Server: scheme; client: address and port. `room` holds an address that no text names.
+    pub(crate) fn new(span: &'a Span, http: &Http, room: &'a mut Short) -> Self {
+        let origin = Origin::new(span, http);
+        let (scheme, (address, port)) = match span.exchange.role {
+            Role::Server => (Some(origin.scheme), (None, None)),
+            Role::Client => (None, origin.client(&span.connection.remote, room)),
+        };
+        let version = http.version.map(|version| version.name());
+        Self { scheme, address, port, status: http.status, error: span.error(), version }
+    }
+}
