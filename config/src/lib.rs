@@ -3,149 +3,89 @@
 //! In: the text of one YAML file, the `OTEL_*` environment over it, command-line flags over both. Out: [`Config`], in which
 //! every value is valid, or an error that names the place, what was found and what was expected. Nothing here touches the
 //! kernel or the network.
+//!
+//! Each source becomes the same layer of optional, still unread values that remember where they stand ([`layer`]); the layers
+//! are laid over each other key by key, and text becomes typed values once, in [`resolve`]. A key that means one signal
+//! (`export.otlp.traces.endpoint`) beats the general one (`export.otlp.endpoint`), wherever each was given.
 
 #![forbid(unsafe_code)]
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+mod env;
+mod error;
+mod layer;
+mod model;
+mod otlp;
+mod print;
+mod quantity;
+mod resolve;
+mod selector;
 
-/// Everything the daemon can be told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// What is watched.
-    pub select: Select,
-    /// How sockets are hooked.
-    pub attach: Attach,
-    /// HTTP: routes.
-    pub http: Http,
-    /// Where telemetry goes.
-    pub export: Export,
-    /// Added to every resource (`OTEL_RESOURCE_ATTRIBUTES` of the daemon).
-    pub resource: BTreeMap<String, String>,
-    /// Limits.
-    pub limits: Limits,
-}
+use std::path::{Path, PathBuf};
 
-/// `--only` and `--except`: any `only` matches (or `only` is empty), no `except` does.
+pub use error::{ConfigError, Problem};
+use layer::{At, Layer};
+pub use model::{
+    Attach, Compression, Config, Export, Http, Limits, Otlp, OtlpProtocol, OutputFormat, Select, Selector,
+};
+pub use print::{schema, to_yaml};
+pub use selector::SelectorError;
+
+/// Looks up one environment variable; tests pass a map.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What the command line may say about the configuration, as typed there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Select {
-    /// Watched.
-    pub only: Vec<Selector>,
-    /// Never watched.
-    pub except: Vec<Selector>,
-}
-
-/// Which processes or connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// `exe:GLOB`: path of the executable; without a slash its last component.
-    Exe(String),
-    /// `pid:N`, in the daemon's PID namespace.
-    Pid(u32),
-    /// `port:N`: local or remote TCP port.
-    Port(u16),
-    /// `tree:N`: a process and its descendants, now and later.
-    Tree(u32),
-}
-
-/// `--attach`: the mechanism of the socket hooks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Attach {
-    /// The cheapest the kernel allows.
-    #[default]
-    Auto,
-    /// `sock_send_length` and `sock_recv_length`.
-    Socket,
-    /// `sys_enter` and `sys_exit`.
-    Syscall,
-}
-
-/// HTTP settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Http {
-    /// Route patterns in order of preference: `/users/{id}`, `/static/*` (`*` at the end: the rest of the path).
-    pub routes: Vec<String>,
-    /// Methods of `http.request.method` besides the standard ones (`OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` replaces all).
-    pub known_methods: Option<Vec<String>>,
-}
-
-/// Where telemetry goes and in which form.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Export {
-    /// The format; `None`: `otlp` if an end point is configured, else `console`.
-    pub output: Option<OutputFormat>,
-    /// File of `console` and `otlp-json`; `None`: standard output.
+pub struct Flags {
+    /// `--config`; else `SIDELIGHT_CONFIG`; else no file.
+    pub config: Option<PathBuf>,
+    /// `--output`
+    pub output: Option<String>,
+    /// `--output-file`
     pub output_file: Option<PathBuf>,
-    /// Spans.
-    pub traces: Otlp,
-    /// Metrics.
-    pub metrics: Otlp,
-    /// Interval of metric exports (`OTEL_METRIC_EXPORT_INTERVAL`).
-    pub metric_interval: Duration,
+    /// `--only`; replaces the file's list.
+    pub only: Vec<String>,
+    /// `--except`; replaces the file's list.
+    pub except: Vec<String>,
+    /// `--attach`
+    pub attach: Option<String>,
 }
 
-/// `--output`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// One readable line a span.
-    Console,
-    /// OTLP to an end point.
-    Otlp,
-    /// One OTLP/JSON `resourceSpans` object a line.
-    OtlpJson,
+/// Reads the file that `flags` or the environment name and lays environment and flags over it.
+pub fn load(flags: &Flags, env: Lookup<'_>) -> Result<Config, ConfigError> {
+    let path =
+        flags.config.clone().or_else(|| env("SIDELIGHT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+    let Some(path) = path else {
+        return from_parts(Path::new(""), "", flags, env);
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => from_parts(&path, &text, flags, env),
+        Err(source) => Err(ConfigError::Read { path, source }),
+    }
 }
 
-/// One signal's OTLP exporter, after the general and the signal's own `OTEL_EXPORTER_OTLP_*` were merged.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Otlp {
-    /// Full URL for HTTP (`/v1/traces` appended where the specification says so), scheme and authority for gRPC. `None`: this signal is not exported.
-    pub endpoint: Option<String>,
-    /// Protocol.
-    pub protocol: OtlpProtocol,
-    /// Headers (gRPC: metadata) of every request.
-    pub headers: Vec<(String, String)>,
-    /// Deadline of one request.
-    pub timeout: Duration,
-    /// Compression.
-    pub compression: Compression,
-    /// PEM file of certificate authorities; `None`: the system's.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of the client's certificate.
-    pub client_certificate: Option<PathBuf>,
-    /// PEM file of the client's key.
-    pub client_key: Option<PathBuf>,
+/// As [`load`], with the text of the file at hand; `path` is only named in messages.
+pub fn from_parts(path: &Path, text: &str, flags: &Flags, env: Lookup<'_>) -> Result<Config, ConfigError> {
+    let mut layer = layer::from_yaml(path, text)?;
+    let mut problems = Vec::new();
+    layer.overlay(env::layer(env, &mut problems));
+    layer.overlay(flags_layer(flags));
+    let config = resolve::resolve(layer, &mut problems);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError::Invalid(error::render(path, text, problems))),
+    }
 }
 
-/// `OTEL_EXPORTER_OTLP_PROTOCOL`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OtlpProtocol {
-    /// `grpc`
-    Grpc,
-    /// `http/protobuf`
-    #[default]
-    HttpProtobuf,
-}
-
-/// `OTEL_EXPORTER_OTLP_COMPRESSION`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// `gzip`
-    Gzip,
-    /// `none`
-    #[default]
-    None,
-}
-
-/// Bounds, all in bytes unless named otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Ring buffer (a power of two, at least a page); mapped twice.
-    pub ring: u32,
-    /// Queue A: ring thread to exporter thread.
-    pub span_queue: usize,
-    /// Queue B: encoded batches waiting for the end point.
-    pub export_queue: usize,
-    /// Buffers of the tracker and parsers.
-    pub buffers: usize,
-    /// Connections tracked at once (a count).
-    pub connections: usize,
+fn flags_layer(flags: &Flags) -> Layer {
+    let Flags { config: _, output, output_file, only, except, attach } = flags;
+    let list = |values: &[String], flag| {
+        (!values.is_empty()).then(|| values.iter().map(|value| At::flag(value.clone(), flag)).collect())
+    };
+    let mut layer = Layer::default();
+    layer.select.only = list(only, "--only");
+    layer.select.except = list(except, "--except");
+    layer.attach = attach.clone().map(|value| At::flag(value, "--attach"));
+    layer.export.output = output.clone().map(|value| At::flag(value, "--output"));
+    layer.export.output_file = output_file.as_ref().map(|value| At::flag(value.display().to_string(), "--output-file"));
+    layer
 }
