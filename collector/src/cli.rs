@@ -84,7 +84,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Lookup<'_>) -> Resul
             let flags = Flags { attach, only: select.only, except: select.except, ..output.flags(source) };
             let config = sidelight_config::load(&flags, env)?;
             if record.is_some() && config.select.only.is_empty() && command.is_empty() {
-                let message = "--record writes raw traffic to a file, so it needs --only SELECTOR or -- COMMAND to say whose";
+                let message =
+                    "--record writes raw traffic to a file, so it needs --only SELECTOR or -- COMMAND to say whose";
                 return Err(Cli::error(message).into());
             }
             Ok(Command::Run { config, record, command: (!command.is_empty()).then_some(command) })
@@ -115,7 +116,7 @@ impl Cli {
 enum Action {
     /// Watch processes and export their requests
     #[command(after_help = "\
-SELECTOR: pid:N, tree:N (a process and its descendants, now and later), exe:GLOB (a path, or a name without a slash),
+SELECTOR: pid:N, tree:N (a process and its descendants, now and later), exe:GLOB (a path, or a name without a slash), \
 port:N (local or remote TCP port). Any --only matches and no --except does; without --only everything is watched.
 
 Exit status: 0 fine, 64 bad usage or configuration, 77 a privilege is missing, 1 anything else; with -- COMMAND its own.")]
@@ -202,7 +203,9 @@ impl ConfigAction {
     fn answer(self, env: Lookup<'_>) -> Result<String, Refusal> {
         let load = |source: Source| sidelight_config::load(&Flags { config: source.config, ..Flags::default() }, env);
         match self {
-            Self::Check(source) => load(source).map(|_| "the configuration is valid\n".to_owned()).map_err(Refusal::from),
+            Self::Check(source) => {
+                load(source).map(|_| "the configuration is valid\n".to_owned()).map_err(Refusal::from)
+            }
             Self::Print(source) => Ok(sidelight_config::to_yaml(&load(source)?)?),
             Self::Schema => Ok(sidelight_config::schema()),
         }
@@ -244,7 +247,9 @@ mod tests {
 
     #[test]
     fn everything_after_two_dashes_is_the_commands() {
-        let Ok(Command::Run { command, .. }) = parse_words("sidelight run --record r -- curl --output x -- y") else { panic!("refused") };
+        let Ok(Command::Run { command, .. }) = parse_words("sidelight run --record r -- curl --output x -- y") else {
+            panic!("refused")
+        };
         assert_eq!(command, Some(["curl", "--output", "x", "--", "y"].map(OsString::from).to_vec()));
     }
 
@@ -252,7 +257,9 @@ mod tests {
     fn replay_takes_a_file_and_a_side() {
         let Ok(Command::Replay { file, side, .. }) = parse_words("sidelight replay a.pcap") else { panic!("refused") };
         assert_eq!((file.as_path(), side), (Path::new("a.pcap"), Side::Server));
-        let Ok(Command::Replay { side, .. }) = parse_words("sidelight replay a.pcap --side both") else { panic!("refused") };
+        let Ok(Command::Replay { side, .. }) = parse_words("sidelight replay a.pcap --side both") else {
+            panic!("refused")
+        };
         assert_eq!(side, Side::Both);
     }
 
