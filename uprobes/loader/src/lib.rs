@@ -1,3 +1,4 @@
 //! Loads and attaches the eBPF programs.
 
+mod cgroup;
 pub mod process;
