@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod exporters;
+pub mod identity;
 pub mod model;
 pub mod semconv;
 pub mod span;
+pub mod time;

@@ -1,0 +1,189 @@
+//! One readable line a span.
+//!
+//! In: a [`Span`]. Out: a line for a person:
+//!
+//! ```text
+//! 12:00:01.234 -> 200   1.23ms nginx            GET /users/{id} http://h/users/7?x=1 10.0.0.1:5000
+//! 12:00:01.234 <- ---    102us curl             GET http://h/ 10.0.0.2:80 error=closed incomplete=closed
+//! ```
+//! Time (UTC), arrow (`->` into a server, `<-` by a client), status, duration, service, name, path or URL, peer, marks. What comes from
+//! the wire or from a process is escaped: no byte of it reaches the terminal as a control character.
+
+use std::fmt::Write;
+
+use sidelight_protocol_parsers::Details;
+
+use crate::{
+    model::{Endpoint, Span, SpanKind},
+    semconv::{attributes::AttrValue, network::Short},
+    time::Utc,
+};
+
+const RESET: &str = "\x1b[0m";
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const BOLD: &str = "\x1b[1m";
+
+/// Width of the service's column.
+const SERVICE: usize = 16;
+
+/// Writes spans as lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    color: bool,
+}
+
+impl Console {
+    /// `color`: only if the output is a terminal.
+    #[must_use]
+    pub fn new(color: bool) -> Self {
+        Self { color }
+    }
+
+    /// Appends one span's line.
+    pub fn line(&self, span: &Span, out: &mut String) {
+        let (hour, minute, second, milli) = Utc(span.start).clock();
+        let time = format_args!("{hour:02}:{minute:02}:{second:02}.{milli:03}");
+        let arrow = match span.kind {
+            SpanKind::Client => "<-",
+            SpanKind::Server => "->",
+        };
+        let mut text = Line { out, color: self.color };
+        text.painted(DIM, time);
+        text.plain(format_args!(" {arrow} "));
+        text.status(span);
+        text.plain(format_args!(" {:>8} ", Short3(span.duration)));
+        let service = Escaped(&span.resource.instance.service_name).to_string();
+        text.painted(BOLD, format_args!("{service:<SERVICE$}"));
+        text.plain(format_args!(" "));
+        span.name(&mut |piece| text.escaped(piece));
+        text.place(span);
+        text.peer(span);
+        text.marks(span);
+        out.push('\n');
+    }
+}
+
+struct Line<'a> {
+    out: &'a mut String,
+    color: bool,
+}
+
+impl Line<'_> {
+    fn plain(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String does not fail.
+        self.out.write_fmt(text).unwrap_or_default();
+    }
+
+    fn painted(&mut self, color: &str, text: std::fmt::Arguments<'_>) {
+        match self.color {
+            true => self.plain(format_args!("{color}{text}{RESET}")),
+            false => self.plain(text),
+        }
+    }
+
+    fn escaped(&mut self, text: &str) {
+        self.plain(format_args!("{}", Escaped(text)));
+    }
+
+    fn status(&mut self, span: &Span) {
+        let color = match span.error() {
+            Some(_) => RED,
+            None => GREEN,
+        };
+        match &span.exchange.details {
+            Details::Http(http) => match http.status {
+                Some(status @ 400..500) if color == GREEN => self.painted(YELLOW, format_args!("{status}")),
+                Some(status) => self.painted(color, format_args!("{status:03}")),
+                None => self.painted(YELLOW, format_args!("---")),
+            },
+            Details::Generic => self.painted(color, format_args!("---")),
+        }
+    }
+
+    /// Path or URL.
+    fn place(&mut self, span: &Span) {
+        span.visit_attributes(&mut |key, value| match key {
+            "url.path" | "url.full" => {
+                self.plain(format_args!(" "));
+                value.text(&mut |piece| self.escaped(piece));
+            }
+            "url.query" => {
+                self.plain(format_args!("?"));
+                value.text(&mut |piece| self.escaped(piece));
+            }
+            _ => {}
+        });
+    }
+
+    fn peer(&mut self, span: &Span) {
+        match &span.connection.remote {
+            Endpoint::Inet(ip, port) => {
+                let mut room = Short::new();
+                room.authority(*ip, Some(*port));
+                self.painted(DIM, format_args!(" {}", room.as_str()));
+            }
+            Endpoint::Unix(name) if !name.is_empty() => self.painted(DIM, format_args!(" {}", Escaped(name))),
+            Endpoint::Unix(_) => self.painted(DIM, format_args!(" unix")),
+            Endpoint::Unknown => {}
+        }
+    }
+
+    fn marks(&mut self, span: &Span) {
+        let color = self.color;
+        span.visit_attributes(&mut |key, value| match (key, value) {
+            ("error.type", AttrValue::Str(text)) if !text.starts_with(|first: char| first.is_ascii_digit()) => {
+                self.painted(RED, format_args!(" error={text}"));
+            }
+            (_, AttrValue::Reasons(reasons)) => {
+                let mut line = Line { out: self.out, color };
+                for (index, why) in reasons.iter().enumerate() {
+                    let begin = if index == 0 { " incomplete=" } else { "," };
+                    line.painted(YELLOW, format_args!("{begin}{}", why.name()));
+                }
+            }
+            _ => {}
+        });
+    }
+}
+
+/// Text without control characters, and without what turns the direction of writing.
+struct Escaped<'a>(&'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hidden = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        };
+        let mut rest = self.0;
+        while let Some(at) = rest.find(hidden) {
+            let (clean, more) = rest.split_at(at);
+            f.write_str(clean)?;
+            let mut more = more.chars();
+            if let Some(c) = more.next() {
+                write!(f, "{}", c.escape_unicode())?;
+            }
+            rest = more.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// Nanoseconds to three digits with a unit.
+struct Short3(u64);
+
+impl std::fmt::Display for Short3 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (value, unit) = match self.0 {
+            0..1_000 => return f.pad(&format!("{}ns", self.0)),
+            1_000..1_000_000 => (self.0 as f64 / 1e3, "us"),
+            1_000_000..1_000_000_000 => (self.0 as f64 / 1e6, "ms"),
+            _ => (self.0 as f64 / 1e9, "s"),
+        };
+        let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+        f.pad(&format!("{value:.digits$}{unit}"))
+    }
+}
