@@ -1,5 +1,32 @@
-//! Where telemetry leaves the process: encoders, which give bytes, and what sends them.
+//! From spans and metric snapshots to their destination.
+//!
+//! In: batches from the ring thread, through [`Producer::push`], which never blocks. Out: OTLP over gRPC or HTTP, or lines of
+//! text; every span ends in the ledger (`signal`). One thread runs everything: `task` encodes what comes out of queue A
+//! (`intake`) and puts it into queue B (`pending`), one `sender` a signal takes it from there through a transport
+//! (`otlp_http`, `otlp_grpc`, `writer`) and repeats what may be accepted later.
 
+mod connect;
 pub mod console;
 pub mod encode;
+mod intake;
 pub mod json;
+mod otlp_grpc;
+mod otlp_http;
+mod outcome;
+mod pending;
+mod sender;
+mod signal;
+mod start;
+mod task;
+mod tls;
+mod writer;
+
+pub use connect::{EndpointError, OnConnection, Own};
+pub use intake::{Batch, Producer, Snapshot};
+pub use pending::{Payload, Pending};
+pub use sender::Backoff;
+pub use signal::{Loss, Signal};
+pub use start::{Console, Handle, Report, Settings, StartError, start};
+pub use task::Encode;
+pub use tls::TlsError;
+pub use writer::FileError;

@@ -1,0 +1,295 @@
+//! Starts and stops the exporter.
+//!
+//! In: the configuration, an encoder, [`Health`]. Out: the [`Producer`] for the ring thread and a [`Handle`], or an error
+//! before anything runs. Stop: what was pushed is sent until the deadline; what is left is counted (`shutdown`) and reported.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use sidelight_config::{Export, Limits, Otlp, OtlpProtocol, OutputFormat};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    connect::{EndpointError, OnConnection},
+    intake::{self, Consumer, Last, Message, Producer, Snapshot},
+    otlp_grpc::OtlpGrpc,
+    otlp_http::OtlpHttp,
+    pending::Pending,
+    sender::{Backoff, Sender},
+    signal::{Loss, Signal},
+    task::{Cut, Encode, Task},
+    writer::{FileError, Writer},
+};
+use crate::telemetry::Health;
+
+/// Kept back of the time to stop for the daemon's own last metrics.
+const FOR_LAST: Duration = Duration::from_millis(500);
+
+/// What is not the operator's business, except in tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Spans wait no longer than this for a payload to fill.
+    pub delay: Duration,
+    /// A payload of spans is cut at this size.
+    pub cut: usize,
+    /// Between attempts.
+    pub backoff: Backoff,
+}
+
+impl Settings {
+    /// A second for OTLP (`OTEL_BSP_SCHEDULE_DELAY` over it), a tenth of it where a person watches.
+    #[must_use]
+    pub fn of(output: OutputFormat) -> Self {
+        let delay = match output {
+            OutputFormat::Otlp => Duration::from_secs(1),
+            OutputFormat::Console | OutputFormat::OtlpJson => Duration::from_millis(100),
+        };
+        Self { delay, cut: 512 * 1024, backoff: Backoff::default() }
+    }
+}
+
+/// Why the exporter cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An end point is not usable.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The output file is not usable.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No thread or no runtime.
+    #[error("cannot start the exporter's thread")]
+    Thread(#[from] io::Error),
+}
+
+/// What could not be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Spans that were still queued at the deadline.
+    pub spans: u64,
+    /// Metric points that were still queued at the deadline.
+    pub points: u64,
+    /// The last errors of the destinations that were not reachable at the end.
+    pub errors: Vec<String>,
+}
+
+/// The running exporter.
+#[derive(Debug)]
+pub struct Handle<S> {
+    producer: Producer<S>,
+    metrics: Option<Arc<Pending>>,
+    report: mpsc::Receiver<Report>,
+    thread: thread::JoinHandle<()>,
+}
+
+enum Link {
+    Grpc(OtlpGrpc),
+    Http(OtlpHttp),
+    Writer(Writer),
+}
+
+struct Route {
+    pending: Arc<Pending>,
+    link: Link,
+    destination: String,
+    timeout: Duration,
+}
+
+/// Where `console` and `otlp-json` go when no file is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Standard error: standard output belongs to the command we started.
+    Stderr,
+    /// Standard output.
+    Stdout,
+}
+
+/// Starts the exporter's thread. `on_connection` learns of each of its connections.
+///
+/// # Errors
+/// When an end point, a file or TLS is not usable as configured; nothing runs then.
+pub fn start<E: Encode, S: Snapshot>(
+    (export, limits): (&Export, &Limits),
+    console: Console,
+    settings: Settings,
+    encoder: E,
+    health: &Arc<Health>,
+    on_connection: &OnConnection,
+) -> Result<(Producer<S>, Handle<S>), StartError> {
+    let traces = match export.output {
+        OutputFormat::Otlp => otlp(Signal::Traces, &export.traces, limits, health, on_connection)?,
+        OutputFormat::Console | OutputFormat::OtlpJson => Some(text(export, limits, console, health)?),
+    };
+    let metrics = otlp(Signal::Metrics, &export.metrics, limits, health, on_connection)?;
+    let (producer, intake) = intake::queue(limits.span_queue, health);
+    // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
+    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
+    let cut = Cut { bytes, delay: settings.delay };
+    let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
+    let [_, own_metrics] = queues.clone();
+    let task = Task::new(encoder, cut, queues, health);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(2)
+        .thread_stack_size(512 * 1024)
+        .thread_name("export-blocking")
+        .build()?;
+    let (reports, report) = mpsc::sync_channel(1);
+    let health = Arc::clone(health);
+    let thread = thread::Builder::new().name("export".to_owned()).spawn(move || {
+        let report = runtime.block_on(run(task, intake, [traces, metrics], settings.backoff, &health));
+        // A write to a pipe nobody reads must not hold the daemon.
+        runtime.shutdown_background();
+        // Nobody waits for it when the handle was dropped.
+        reports.send(report).unwrap_or_default();
+    })?;
+    Ok((producer.clone(), Handle { producer, metrics: own_metrics, report, thread }))
+}
+
+fn capacity(signal: Signal, limits: &Limits) -> usize {
+    match signal {
+        Signal::Metrics => limits.export_queue / 4,
+        Signal::Traces => limits.export_queue - limits.export_queue / 4,
+    }
+}
+
+fn otlp(
+    signal: Signal,
+    otlp: &Otlp,
+    limits: &Limits,
+    health: &Arc<Health>,
+    on_connection: &OnConnection,
+) -> Result<Option<Route>, EndpointError> {
+    let Some(url) = &otlp.endpoint else { return Ok(None) };
+    let link = match otlp.protocol {
+        OtlpProtocol::Grpc => Link::Grpc(OtlpGrpc::new(url, signal, otlp, on_connection)?),
+        OtlpProtocol::HttpProtobuf => Link::Http(OtlpHttp::new(url, otlp, on_connection)?),
+    };
+    let pending = Arc::new(Pending::new(signal, capacity(signal, limits), health));
+    Ok(Some(Route { pending, link, destination: url.clone(), timeout: otlp.timeout }))
+}
+
+fn text(export: &Export, limits: &Limits, console: Console, health: &Arc<Health>) -> Result<Route, FileError> {
+    let (writer, destination) = match (&export.output_file, console) {
+        (Some(path), _) => (Writer::file(path)?, path.display().to_string()),
+        (None, Console::Stderr) => (Writer::new(io::stderr()), "standard error".to_owned()),
+        (None, Console::Stdout) => (Writer::new(io::stdout()), "standard output".to_owned()),
+    };
+    let pending = Arc::new(Pending::new(Signal::Traces, capacity(Signal::Traces, limits), health));
+    // A slow reader is not an error: the queue's bound takes care of it.
+    Ok(Route { pending, link: Link::Writer(writer), destination, timeout: Duration::MAX })
+}
+
+async fn run<E: Encode, S: Snapshot>(
+    mut task: Task<E>,
+    mut intake: Consumer<S>,
+    [traces, metrics]: [Option<Route>; 2],
+    backoff: Backoff,
+    health: &Health,
+) -> Report {
+    let (deadline_sender, deadline) = watch::channel(None);
+    let queues = [task.traces.clone(), task.metrics.clone()];
+    let traces = send(Signal::Traces, traces, backoff, &deadline);
+    let metrics = send(Signal::Metrics, metrics, backoff, &deadline);
+    let (mut traces, mut metrics) = (std::pin::pin!(traces), std::pin::pin!(metrics));
+    let (mut traces_end, mut metrics_end) = (None, None);
+    let (until, last) = loop {
+        tokio::select! {
+            end = task.run(&mut intake) => break end,
+            error = &mut traces, if traces_end.is_none() => traces_end = Some(error),
+            error = &mut metrics, if metrics_end.is_none() => metrics_end = Some(error),
+        }
+    };
+    refuse_the_rest(&mut intake, health);
+    deadline_sender.send_replace(Some(until));
+
+    let [traces_queue, metrics_queue] = queues.each_ref().map(Option::as_ref);
+    traces_queue.inspect(|queue| queue.close());
+    let spans_until = until.checked_sub(FOR_LAST).map_or(until, |early| early.max(Instant::now()));
+    let first = async {
+        while traces_end.is_none() {
+            tokio::select! {
+                error = &mut traces => traces_end = Some(error),
+                error = &mut metrics, if metrics_end.is_none() => metrics_end = Some(error),
+            }
+        }
+    };
+    drop(tokio::time::timeout_at(spans_until, first).await);
+    if let Some(last) = last {
+        last();
+    }
+    metrics_queue.inspect(|queue| queue.close());
+    let second = async {
+        while traces_end.is_none() || metrics_end.is_none() {
+            tokio::select! {
+                error = &mut traces, if traces_end.is_none() => traces_end = Some(error),
+                error = &mut metrics, if metrics_end.is_none() => metrics_end = Some(error),
+            }
+        }
+    };
+    drop(tokio::time::timeout_at(until, second).await);
+
+    let report = Report {
+        spans: Signal::Traces.queued(health),
+        points: Signal::Metrics.queued(health),
+        errors: [traces_end, metrics_end].into_iter().flatten().flatten().collect(),
+    };
+    for queue in [traces_queue, metrics_queue].into_iter().flatten() {
+        queue.end(Loss::Shutdown, "not sent before the daemon stopped");
+    }
+    report
+}
+
+async fn send(
+    signal: Signal,
+    route: Option<Route>,
+    backoff: Backoff,
+    deadline: &watch::Receiver<Option<Instant>>,
+) -> Option<String> {
+    let Route { pending, link, destination, timeout } = route?;
+    let sender = Sender { signal, destination, timeout, backoff, pending: &pending, deadline: deadline.clone() };
+    match link {
+        Link::Grpc(link) => sender.run(link).await,
+        Link::Http(link) => sender.run(link).await,
+        Link::Writer(link) => sender.run(link).await,
+    }
+}
+
+/// What was pushed after the word to stop.
+fn refuse_the_rest<S: Snapshot>(intake: &mut Consumer<S>, health: &Health) {
+    for message in intake.close() {
+        if let Message::Batch(batch, _) = message {
+            let (signal, items) = batch.items();
+            signal.dropped(health, Loss::Shutdown, items, "built after the exporter was told to stop");
+        }
+    }
+}
+
+impl<S: Snapshot> Handle<S> {
+    /// Where the daemon's own metrics are put, if metrics go anywhere.
+    #[must_use]
+    pub fn own_metrics(&self) -> Option<Arc<Pending>> {
+        self.metrics.clone()
+    }
+
+    /// Sends what was pushed before, for at most `within`. `last` is called when the spans are through, or shortly before the
+    /// deadline: it pushes the daemon's own last metrics.
+    pub fn shutdown(self, within: Duration, last: impl FnOnce() + Send + 'static) -> Report {
+        let Self { producer, metrics: _, report, thread } = self;
+        producer.stop(now() + within, Box::new(last) as Last);
+        let report = report.recv().unwrap_or_default();
+        // A panic of the thread was printed by the panic hook.
+        drop(thread.join());
+        report
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the deadline of the shutdown")]
+fn now() -> Instant {
+    Instant::from_std(std::time::Instant::now())
+}
