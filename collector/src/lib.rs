@@ -6,15 +6,9 @@
 
 pub mod cli;
 pub mod exporters;
-<<<<<<< HEAD
 pub mod identity;
 pub mod model;
 pub mod semconv;
 pub mod span;
-pub mod time;
-=======
-pub mod model;
-pub mod semconv;
-pub mod span;
 pub mod telemetry;
->>>>>>> 226637c (collector: exporters over OTLP/HTTP, OTLP/gRPC and text, and the daemon's own health)
+pub mod time;
