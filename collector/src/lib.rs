@@ -12,3 +12,4 @@ pub mod semconv;
 pub mod span;
 pub mod telemetry;
 pub mod time;
+pub mod tracker;

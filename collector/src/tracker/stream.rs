@@ -1,0 +1,398 @@
+//! One connection's bytes in order, from detection to its parser.
+//!
+//! In: ordered chunks, holes and ends. Out: what the parser says, and where every byte went. Bytes are parsed in place;
+//! what the parser leaves is kept and offered again in front of the next ones.
+
+use std::sync::Arc;
+
+use sidelight_events::maps::policy;
+use sidelight_protocol_parsers::{
+    Chunk, Close, Direction, Emitted, Hole, Kept, KernelTime, Lost, MAX_REST, Mark, Next, Output, PROTOCOLS, Parser,
+    Role, Wants, detect::Detection,
+};
+
+use super::{Detect, Sink, buffers::Buffers, counts::Counts, piece::behind, waiting::Waiting};
+use crate::model::Connection;
+
+/// What a stream needs of the tracker while it handles bytes.
+pub(super) struct Context<'a, S> {
+    pub(super) detect: Detect,
+    pub(super) out: &'a mut Output,
+    pub(super) counts: &'a mut Counts,
+    pub(super) buffers: &'a mut Buffers,
+    pub(super) sink: &'a mut S,
+}
+
+/// A connection's place between detection and parser.
+pub(super) struct Stream {
+    pub(super) connection: Arc<Connection>,
+    phase: Phase,
+    /// Unread rests, in front of the next bytes of each direction.
+    rests: [Rest; 2],
+    /// The watched side's role in the protocol, as far as known.
+    role: Option<Role>,
+    switches: u8,
+    /// Heap of the parser, as last counted.
+    heap: usize,
+}
+
+enum Phase {
+    Detecting(Option<Box<Waiting>>, /* from the start */ bool),
+    Parsing { parser: Box<dyn Parser>, malformed: u8 },
+    Ignored(Ignored),
+}
+
+/// Why a stream is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ignored {
+    /// Unknown, not ours, or given up.
+    Unclassified,
+    /// Its plaintext is read instead.
+    Ciphertext,
+    /// Its TLS object belongs to several connections.
+    Conflict,
+}
+
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// Of its first byte.
+    first: Mark,
+}
+
+impl Stream {
+    /// A stream whose protocol is not known yet.
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            role: connection.role,
+            connection,
+            phase: Phase::Detecting(None, false),
+            rests: Default::default(),
+            switches: 0,
+            heap: 0,
+        }
+    }
+
+    /// The connection is known from its first byte on, and who began it.
+    pub(super) fn begins(&mut self, from_the_start: bool, role: Option<Role>) {
+        self.role = self.role.or(role);
+        if let Phase::Detecting(None, from_start) = &mut self.phase {
+            *from_start = from_the_start;
+        }
+    }
+
+    /// Why it is not read, if it is not.
+    pub(super) fn ignored(&self) -> Option<Ignored> {
+        match self.phase {
+            Phase::Ignored(why) => Some(why),
+            Phase::Detecting(..) | Phase::Parsing { .. } => None,
+        }
+    }
+
+    /// Takes the next bytes of a direction.
+    pub(super) fn data(&mut self, chunk: Chunk<'_>, context: &mut Context<'_, impl Sink>) {
+        match self.phase {
+            _ if chunk.bytes.is_empty() => {}
+            Phase::Parsing { .. } => self.parse(chunk, context),
+            Phase::Detecting(..) => self.detect(chunk, context),
+            Phase::Ignored(why) => ignore(why, chunk.bytes.len() as u64, context.counts),
+        }
+    }
+
+    /// Bytes are missing; a known length is in the ledger as presented already.
+    pub(super) fn hole(&mut self, mut hole: Hole, context: &mut Context<'_, impl Sink>) {
+        let counts = &mut *context.counts;
+        let missing = hole.len.unwrap_or_default();
+        let skips = match &self.phase {
+            Phase::Parsing { parser, .. } => match parser.wants(hole.dir) {
+                Wants::Skip(bytes) => bytes.min(missing),
+                Wants::Bytes | Wants::Turn => 0,
+            },
+            Phase::Detecting(..) => 0,
+            Phase::Ignored(why) if hole.why != Lost::Gap => return ignore(*why, missing, counts),
+            Phase::Ignored(_) => 0,
+        };
+        let rest = std::mem::take(self.rest_mut(hole.dir));
+        let dropped = rest.bytes.len() as u64;
+        counts.bytes.buffered -= dropped;
+        match hole.why {
+            Lost::Gap => counts.bytes.gap = counts.bytes.gap.wrapping_add(missing + dropped),
+            Lost::Contended => {
+                counts.bytes.ignored += missing + dropped;
+                counts.bytes.contended += missing + dropped;
+            }
+            Lost::Cut | Lost::Fault | Lost::Malformed => {
+                counts.bytes.skipped += skips;
+                counts.bytes.truncated += missing - skips + dropped;
+            }
+        }
+        if dropped > 0 {
+            hole.offset = rest.first.offset;
+            hole.len = hole.len.map(|len| len.saturating_add(dropped));
+        }
+        context.buffers.put(rest.bytes);
+        match &mut self.phase {
+            Phase::Parsing { parser, .. } => {
+                parser.hole(hole, context.out);
+                self.said(context);
+            }
+            Phase::Detecting(waiting, from_start) => {
+                *from_start = false;
+                if let Some(waiting) = waiting {
+                    let dropped = waiting.clear(context.counts, context.buffers);
+                    ignore(Ignored::Unclassified, dropped, context.counts);
+                }
+            }
+            Phase::Ignored(_) => {}
+        }
+    }
+
+    /// A direction ended.
+    pub(super) fn half_close(
+        &mut self,
+        dir: Direction,
+        how: Close,
+        at: KernelTime,
+        context: &mut Context<'_, impl Sink>,
+    ) {
+        if let Phase::Parsing { parser, .. } = &mut self.phase {
+            parser.close(Some(dir), how, at, context.out);
+            self.said(context);
+        }
+    }
+
+    /// Time passes.
+    pub(super) fn tick(&mut self, now: KernelTime, context: &mut Context<'_, impl Sink>) {
+        if let Phase::Parsing { parser, .. } = &mut self.phase {
+            parser.tick(now, context.out);
+            self.said(context);
+        }
+    }
+
+    /// Nothing will come any more, or nothing more is to be read; gives all memory back.
+    pub(super) fn finish(&mut self, how: Close, at: KernelTime, why: Ignored, context: &mut Context<'_, impl Sink>) {
+        if let Phase::Parsing { parser, .. } = &mut self.phase {
+            parser.close(None, how, at, context.out);
+            self.emit(context);
+        }
+        for rest in self.rests.iter_mut().map(std::mem::take) {
+            context.counts.bytes.buffered -= rest.bytes.len() as u64;
+            ignore(Ignored::Unclassified, rest.bytes.len() as u64, context.counts);
+            context.buffers.put(rest.bytes);
+        }
+        if let Phase::Detecting(Some(waiting), _) = &mut self.phase {
+            let dropped = waiting.clear(context.counts, context.buffers);
+            ignore(Ignored::Unclassified, dropped, context.counts);
+        }
+        self.phase = Phase::Ignored(why);
+        context.buffers.resized(std::mem::take(&mut self.heap), 0);
+    }
+
+    /// Bytes of memory it keeps beyond itself.
+    pub(super) fn memory(&self) -> usize {
+        let waiting = match &self.phase {
+            Phase::Detecting(Some(waiting), _) => waiting.memory(),
+            _ => 0,
+        };
+        self.heap + waiting + self.rests.iter().map(|rest| rest.bytes.capacity()).sum::<usize>()
+    }
+
+    /// Offers a chunk behind what was kept, and keeps what is left.
+    fn parse(&mut self, chunk: Chunk<'_>, context: &mut Context<'_, impl Sink>) {
+        let dir = chunk.dir;
+        let mut rest = std::mem::take(self.rest_mut(dir));
+        if rest.bytes.is_empty() {
+            self.offer(chunk, context);
+        } else {
+            let kept = rest.bytes.len();
+            context.counts.bytes.buffered -= kept as u64;
+            context.buffers.append(&mut rest.bytes, chunk.bytes);
+            let kept = Kept { len: kept, first: rest.first };
+            self.offer(Chunk { kept, offset: rest.first.offset, bytes: &rest.bytes, ..chunk }, context);
+        }
+        context.buffers.put(rest.bytes);
+    }
+
+    fn offer(&mut self, mut chunk: Chunk<'_>, context: &mut Context<'_, impl Sink>) {
+        loop {
+            let Phase::Parsing { parser, malformed } = &mut self.phase else { return self.data(chunk, context) };
+            let used = match parser.data(chunk, context.out) {
+                Ok(used) if used.0 > 0 || chunk.bytes.len() < MAX_REST => used.0.min(chunk.bytes.len()),
+                Ok(_) | Err(_) => return self.malformed(&chunk, context),
+            };
+            if used > 0 {
+                *malformed = 0;
+            }
+            context.counts.bytes.parsed += used as u64;
+            chunk = behind(&chunk, used);
+            if self.said(context) || chunk.bytes.len() >= MAX_REST {
+                // Another parser's bytes, or more than may be kept.
+                continue;
+            }
+            return self.keep(&chunk, context);
+        }
+    }
+
+    fn keep(&mut self, chunk: &Chunk<'_>, context: &mut Context<'_, impl Sink>) {
+        if !chunk.bytes.is_empty() {
+            context.counts.bytes.buffered += chunk.bytes.len() as u64;
+            *self.rest_mut(chunk.dir) = Rest { bytes: context.buffers.copy(chunk.bytes), first: chunk.mark(0) };
+        }
+    }
+
+    /// The parser did not understand a chunk: it is dropped, and after three in a row the connection is given up.
+    fn malformed(&mut self, chunk: &Chunk<'_>, context: &mut Context<'_, impl Sink>) {
+        context.counts.malformed += 1;
+        ignore(Ignored::Unclassified, chunk.bytes.len() as u64, context.counts);
+        let Phase::Parsing { parser, malformed } = &mut self.phase else { return };
+        *malformed += 1;
+        let gives_up = *malformed >= MALFORMED_IN_A_ROW;
+        let (dir, offset, mark) = (chunk.dir, chunk.offset, chunk.mark(0));
+        parser.hole(Hole { dir, offset, len: None, why: Lost::Malformed, mark }, context.out);
+        self.said(context);
+        if gives_up {
+            context.counts.connections.desync += 1;
+            self.give_up(mark.time, context);
+        }
+    }
+
+    /// Passes on what the parser said. Returns true if the connection speaks something else from here on.
+    fn said(&mut self, context: &mut Context<'_, impl Sink>) -> bool {
+        if let Phase::Parsing { parser, .. } = &self.phase {
+            let heap = parser.heap();
+            context.buffers.resized(std::mem::replace(&mut self.heap, heap), heap);
+        }
+        let Some((next, at)) = self.emit(context) else { return false };
+        self.switches = self.switches.saturating_add(1);
+        let protocol = match next {
+            Next::Protocol(name) => PROTOCOLS.iter().find(|protocol| protocol.name == name),
+            Next::Detect | Next::Opaque(_) => None,
+        };
+        if self.switches > SWITCHES || protocol.is_none() && next != Next::Detect {
+            context.counts.connections.opaque += 1;
+            self.phase = Phase::Detecting(None, false);
+            self.give_up(at, context);
+            return true;
+        }
+        self.phase = match protocol {
+            Some(protocol) => Phase::Parsing { parser: (protocol.parser)(self.role), malformed: 0 },
+            None => Phase::Detecting(None, true),
+        };
+        // What the old parser left unread belongs to the new one.
+        for (dir, rest) in [Direction::Ingress, Direction::Egress].into_iter().zip(std::mem::take(&mut self.rests)) {
+            context.counts.bytes.buffered -= rest.bytes.len() as u64;
+            let (kept, bytes) = (Kept { len: rest.bytes.len(), first: rest.first }, &rest.bytes);
+            let Mark { time, pid, tid, task, offset, wire_seq } = rest.first;
+            self.data(Chunk { dir, kept, offset, bytes, begin: None, end: time, pid, tid, task, wire_seq }, context);
+            context.buffers.put(rest.bytes);
+        }
+        true
+    }
+
+    fn emit(&mut self, context: &mut Context<'_, impl Sink>) -> Option<(Next, KernelTime)> {
+        let mut switch = None;
+        let mut at = KernelTime::default();
+        for what in context.out.emitted.drain(..) {
+            context.counts.exchanges.count(&what);
+            match what {
+                Emitted::Switch(next) => switch = Some(next),
+                Emitted::Done(ref exchange) => at = exchange.response.unwrap_or(exchange.request).last.time,
+                Emitted::Answered { .. } | Emitted::Begun { .. } => {}
+            }
+            if !matches!(what, Emitted::Switch(_)) {
+                context.sink.emitted(&self.connection, what);
+            }
+        }
+        switch.map(|next| (next, at))
+    }
+
+    fn detect(&mut self, chunk: Chunk<'_>, context: &mut Context<'_, impl Sink>) {
+        let Phase::Detecting(slot, from_start) = &mut self.phase else { return };
+        let from_start = *from_start;
+        let alone = slot.as_ref().is_none_or(|waiting| waiting.is_empty());
+        let waiting = slot.get_or_insert_default();
+        if !alone {
+            waiting.push(&chunk, context.counts, context.buffers);
+        }
+        let mut sample = waiting.sample();
+        if alone {
+            let bytes = chunk.bytes.get(..MAX_REST).unwrap_or(chunk.bytes);
+            match chunk.dir {
+                Direction::Ingress => sample.ingress = bytes,
+                Direction::Egress => sample.egress = bytes,
+            }
+        }
+        (sample.from_start, sample.role, sample.tls) = (from_start, self.connection.role, self.connection.tls);
+        let detection = (context.detect)(&sample);
+        if alone && !matches!(detection, Detection::Is(..)) {
+            waiting.push(&chunk, context.counts, context.buffers);
+        }
+        let at = chunk.time();
+        match detection {
+            Detection::Is(protocol, role) => {
+                self.role = role.or(self.role);
+                let mut waiting = std::mem::take(waiting);
+                self.phase = Phase::Parsing { parser: (protocol.parser)(self.role), malformed: 0 };
+                waiting.replay(|chunk| {
+                    let len = chunk.bytes.len() as u64;
+                    context.counts.bytes.buffered -= len;
+                    self.data(chunk, context);
+                    // `clear` below takes them all off.
+                    context.counts.bytes.buffered += len;
+                });
+                waiting.clear(context.counts, context.buffers);
+                if alone {
+                    self.data(chunk, context);
+                }
+            }
+            Detection::Undecided if !waiting.is_full() => {}
+            // Joined in the middle of a message: it may become readable at the next one.
+            Detection::Undecided | Detection::Unknown if !from_start && waiting.dropped < UNREADABLE => {
+                let dropped = waiting.clear(context.counts, context.buffers);
+                waiting.dropped += dropped;
+                ignore(Ignored::Unclassified, dropped, context.counts);
+            }
+            Detection::Undecided | Detection::Unknown => {
+                context.counts.connections.unknown += 1;
+                self.give_up(at, context);
+            }
+            Detection::Opaque(_) => {
+                context.counts.connections.opaque += 1;
+                self.give_up(at, context);
+            }
+        }
+    }
+
+    fn give_up(&mut self, at: KernelTime, context: &mut Context<'_, impl Sink>) {
+        self.finish(Close::Evicted, at, Ignored::Unclassified, context);
+        context.sink.policy(self.connection.key, policy::IGNORE);
+    }
+
+    fn rest_mut(&mut self, dir: Direction) -> &mut Rest {
+        let [ingress, egress] = &mut self.rests;
+        match dir {
+            Direction::Ingress => ingress,
+            Direction::Egress => egress,
+        }
+    }
+}
+
+/// Counts bytes that are not read.
+pub(super) fn ignore(why: Ignored, len: u64, counts: &mut Counts) {
+    let bytes = &mut counts.bytes;
+    match why {
+        Ignored::Unclassified => return bytes.unclassified += len,
+        Ignored::Ciphertext => bytes.ciphertext += len,
+        Ignored::Conflict => bytes.tls_conflict += len,
+    }
+    bytes.ignored += len;
+}
+
+/// DESIGN: "after three in a row it gives up".
+const MALFORMED_IN_A_ROW: u8 = 3;
+
+/// Bytes of a connection joined in the middle that are judged in vain before it is given up: the rest of a long message.
+const UNREADABLE: u64 = 16 << 20;
+
+/// How often one connection may change its protocol; more is a parser and a peer playing ping-pong.
+const SWITCHES: u8 = 8;
