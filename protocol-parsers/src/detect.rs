@@ -55,5 +55,127 @@ pub fn detect(sample: &Sample<'_>) -> Detection {
             Score::No => {}
         }
     }
-    if possible { Detection::Undecided } else { Detection::Unknown }
+    match foreign(sample) {
+        Some(name) => Detection::Opaque(name),
+        None if possible => Detection::Undecided,
+        None => Detection::Unknown,
+    }
+}
+
+/// What is not ours, but known: not worth another look.
+fn foreign(sample: &Sample<'_>) -> Option<&'static str> {
+    let Sample { ingress, egress, tls, .. } = *sample;
+    if !tls && (tls_records(ingress) || tls_records(egress)) {
+        return Some("tls");
+    }
+    if ingress.starts_with(b"SSH-2.0-") || egress.starts_with(b"SSH-2.0-") {
+        return Some("ssh");
+    }
+    None
+}
+
+/// Whether bytes begin with a TLS record (RFC 8446 section 5.1) and go on with another, if they reach that far. A single header
+/// must belong to a handshake or be met on its own by its whole record: five bytes prove little.
+fn tls_records(bytes: &[u8]) -> bool {
+    let Some((&[kind, major, minor, high, low], rest)) = bytes.split_first_chunk::<5>() else { return false };
+    let len = usize::from(u16::from_be_bytes([high, low]));
+    // "The length MUST NOT exceed 2^14 + 256 bytes"; TLS 1.2 allowed 2^14 + 2048.
+    if major != 3 || minor > 4 || len == 0 || len > (1 << 14) + 2048 {
+        return false;
+    }
+    let plausible = match kind {
+        // ChangeCipherSpec is one byte, an alert two (more under a cipher).
+        20 => len == 1 && rest.first().is_none_or(|byte| *byte == 1),
+        21 => (2..=64).contains(&len),
+        // ClientHello or ServerHello, whose length is the record's, or an encrypted message.
+        22 => match rest {
+            &[1 | 2, 0, high, low, ..] => usize::from(u16::from_be_bytes([high, low])) + 4 <= len,
+            _ => minor == 3,
+        },
+        23 => minor == 3 && len > 16,
+        _ => false,
+    };
+    plausible
+        && match rest.get(len..).filter(|next| !next.is_empty()) {
+            Some(&[20..=23, 3, ..] | &[20..=23]) => true,
+            Some(_) => false,
+            // Application data mid-stream: the record fills the sample, or is longer.
+            None => true,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample<'a>(ingress: &'a [u8], egress: &'a [u8]) -> Sample<'a> {
+        Sample { ingress, egress, from_start: true, role: None, tls: false }
+    }
+
+    fn verdict(ingress: &[u8], egress: &[u8]) -> String {
+        match detect(&sample(ingress, egress)) {
+            Detection::Is(protocol, role) => format!("{} {role:?}", protocol.name),
+            Detection::Opaque(name) => name.to_owned(),
+            Detection::Undecided => "undecided".to_owned(),
+            Detection::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_head_tells_protocol_and_role() {
+        let head = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(verdict(head, b""), "http1 Some(Server)");
+        assert_eq!(verdict(b"", head), "http1 Some(Client)");
+        assert_eq!(verdict(b"GET / HTTP/1.0\r\n\r\n", b""), "http1 Some(Server)");
+    }
+
+    #[test]
+    fn every_prefix_of_a_request_is_undecided() {
+        let head = b"POST /a/long/path?x=1 HTTP/1.1\r\nHost: example.org\r\nContent-Length: 0\r\n\r\n";
+        for len in 0..head.len() {
+            assert_eq!(verdict(&head[..len], b""), "undecided", "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_response_seen_first_waits_for_a_request() {
+        let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(verdict(b"", response), "undecided");
+        assert_eq!(verdict(b"GET / HTTP/1.1\r\n\r\n", response), "http1 Some(Server)");
+    }
+
+    #[test]
+    fn what_looks_like_http_is_not() {
+        for other in [
+            &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+            b"INVITE sip:bob@example.org SIP/2.0\r\nVia: x\r\n\r\n",
+            b"OPTIONS rtsp://example.org/media RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"PING\r\n",
+            b"get key\r\n",
+            b"SET a b\r\n",
+            b"220 mail.example.org ESMTP\r\n",
+            b"EHLO example.org\r\n",
+            b"\0\0\0\x08\x04\xd2\x16\x2f",
+            b"GET / HTTP/3.0\r\n\r\n",
+        ] {
+            assert_eq!(verdict(other, b""), "unknown", "{:?}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn ciphertext_and_ssh_are_recognised_so_that_nobody_looks_again() {
+        let mut hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec();
+        assert_eq!(verdict(&hello, b""), "tls");
+        hello.resize(5 + 512, 7);
+        assert_eq!(verdict(b"", &hello), "tls");
+        let mut data = b"\x17\x03\x03\x00\x30".to_vec();
+        data.resize(5 + 0x30, 9);
+        assert_eq!(verdict(&data, b""), "tls");
+        data.extend(b"\x17\x03\x03\x40\x11 and the start of a long one");
+        assert_eq!(verdict(&data, b""), "tls");
+        data[5 + 0x30] = b'G';
+        assert_eq!(verdict(&data, b""), "unknown");
+        assert_eq!(verdict(b"SSH-2.0-OpenSSH_9.2\r\n", b""), "ssh");
+    }
 }

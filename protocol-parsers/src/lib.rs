@@ -15,7 +15,12 @@
 pub mod contract;
 pub mod detect;
 pub mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
+pub mod fuzzing;
 pub mod http1;
+pub mod trace_context;
 
 pub use contract::{
     Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,

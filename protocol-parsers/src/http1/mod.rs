@@ -1,7 +1,440 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112).
+//!
+//! In: chunks, holes and closes of one connection, seen from either end. Out: one exchange for each request whose head was
+//! seen whole. Bodies are counted, never kept; heads are read where they lie.
+//!
+//! # What is lost, and when pairing is right again
+//!
+//! A hole of known length inside a counted body loses nothing. Any other hole costs the exchanges it touches. Then the parser
+//! looks for the next message at the starts of chunks (a write nearly always begins a message), and pairs again from the
+//! **quiet point**: a request that comes when nothing known is outstanding, directly after bytes (or a hole) of the response
+//! direction. See [`pairing`] for what protects this from clients that pipeline. A connection joined in the middle begins to
+//! pair with its first request.
+//!
+//! A chunked body that was captured in part (`Cut`, `Fault`) has no recognisable end: it ends at the last byte before the next
+//! request, or with the connection.
 
-use crate::contract::Protocol;
+mod body;
+mod head;
+mod pairing;
+mod score;
+#[cfg(test)]
+mod tests;
+
+use body::{Body, Framing, Skipped, Taken};
+use head::{Method, Parsed, RequestHead, ResponseHead};
+use pairing::Pairing;
+
+use crate::contract::{
+    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+};
+use crate::exchange::{Incomplete, Next, Output};
 
 /// The table's entry.
 pub static PROTOCOL: Protocol =
-    Protocol { name: "http1", score: |_| crate::detect::Score::No, parser: |_| unimplemented!() };
+    Protocol { name: "http1", score: score::score, parser: |role| Box::new(Http1::new(role)) };
+
+/// Where a direction stands.
+enum Phase {
+    /// Between messages: a head comes next.
+    Start,
+    /// In a message's body.
+    Body(Body),
+    /// Anywhere: the next certain head is looked for.
+    Lost,
+}
+
+/// One connection's parser.
+struct Http1 {
+    role: Option<Role>,
+    /// Bytes have agreed with the role.
+    settled: bool,
+    requests: Phase,
+    responses: Phase,
+    pairing: Pairing,
+}
+
+impl Http1 {
+    fn new(role: Option<Role>) -> Self {
+        Self { role, settled: false, requests: Phase::Start, responses: Phase::Start, pairing: Pairing::new() }
+    }
+
+    /// The role, found from who sends requests if it was not known, and turned round if it proves wrong at once.
+    fn role(&mut self, chunk: &Chunk<'_>) -> Option<Role> {
+        if !self.settled {
+            let sends_requests = match (head::response(chunk.bytes, 0), head::request(chunk.bytes, 0)) {
+                (Parsed::Whole(..) | Parsed::Cut(_), _) => Some(false),
+                (_, Parsed::Whole(..) | Parsed::Cut(_)) => Some(true),
+                _ => None,
+            };
+            if let Some(sends_requests) = sends_requests {
+                let dir = if sends_requests { chunk.dir } else { chunk.dir.opposite() };
+                self.role = Some(Role::of_requests(dir));
+                self.settled = true;
+            }
+        }
+        self.role
+    }
+
+    fn requests(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        let mut at = 0;
+        while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match &mut self.requests {
+                Phase::Body(body) => {
+                    let taken = body.take(rest);
+                    let used = if let Taken::End(used) = taken { used } else { rest.len() };
+                    at += used;
+                    self.pairing.request_bytes(used as u64, chunk.mark(at - 1));
+                    match taken {
+                        Taken::All => {}
+                        Taken::End(_) => {
+                            let size = body.payload();
+                            self.requests = Phase::Start;
+                            self.pairing.request_ended(size, out);
+                        }
+                        Taken::Broken => return Err(Malformed("invalid chunk in a request's body")),
+                    }
+                }
+                Phase::Start => {
+                    at += line_ends(rest);
+                    let rest = chunk.bytes.get(at..).unwrap_or_default();
+                    if rest.is_empty() {
+                        break;
+                    }
+                    if self.pairing.awaits_tunnel() {
+                        return if rest.len() < MAX_REST {
+                            Ok(Used(at))
+                        } else {
+                            Err(Malformed("bytes behind a CONNECT"))
+                        };
+                    }
+                    match head::request(rest, chunk.kept.len.saturating_sub(at)) {
+                        Parsed::Whole(head, len) => {
+                            self.request(role, head, chunk, at, len, false, out);
+                            at += len;
+                        }
+                        Parsed::Cut(head) => {
+                            self.request(role, head, chunk, at, rest.len(), true, out);
+                            at += rest.len();
+                        }
+                        Parsed::More => return Ok(Used(at)),
+                        Parsed::Not(why) => return Err(Malformed(why)),
+                    }
+                }
+                Phase::Lost => {
+                    let Some((start, parsed)) = find(chunk, at, head::request) else { break };
+                    let Parsed::Whole(head, len) = parsed else { return Ok(Used(start)) };
+                    self.requests = Phase::Start;
+                    self.request(role, head, chunk, start, len, false, out);
+                    at = start + len;
+                }
+            }
+        }
+        Ok(Used(chunk.bytes.len()))
+    }
+
+    /// A request's head, `len` bytes from `at`.
+    #[expect(clippy::too_many_arguments, reason = "the two callers would build a struct that is taken apart here")]
+    fn request(
+        &mut self,
+        role: Role,
+        head: RequestHead,
+        chunk: &Chunk<'_>,
+        at: usize,
+        len: usize,
+        cut: bool,
+        out: &mut Output,
+    ) {
+        self.settled = true;
+        if matches!(&self.responses, Phase::Body(body) if body.adrift()) {
+            self.responses = Phase::Lost;
+            self.pairing.response_ended(None, out);
+        }
+        let framing = head.framing;
+        self.pairing.request(head, role, chunk.mark(at), chunk.mark(at + len - 1), len as u64, out);
+        self.requests = match Body::new(framing) {
+            _ if cut => {
+                self.pairing.request_flawed(Incomplete::Truncated);
+                self.request_lost(Incomplete::Truncated, out)
+            }
+            None if framing == Framing::Contradiction => self.request_lost(Incomplete::Desync, out),
+            Some(body) => Phase::Body(body),
+            None => {
+                self.pairing.request_ended(Some(0), out);
+                Phase::Start
+            }
+        };
+    }
+
+    fn request_lost(&mut self, why: Incomplete, out: &mut Output) -> Phase {
+        self.pairing.request_lost(why, out);
+        self.disown();
+        Phase::Lost
+    }
+
+    /// If pairing gave up the request that was being answered, the response belongs to nobody.
+    fn disown(&mut self) {
+        if matches!(self.responses, Phase::Body(_)) && !self.pairing.answering() {
+            self.responses = Phase::Lost;
+        }
+    }
+
+    fn responses(&mut self, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        let mut at = 0;
+        while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match &mut self.responses {
+                Phase::Body(body) => {
+                    let taken = body.take(rest);
+                    let used = if let Taken::End(used) = taken { used } else { rest.len() };
+                    at += used;
+                    self.pairing.response_bytes(used as u64, chunk.mark(at - 1));
+                    match taken {
+                        Taken::All => {}
+                        Taken::End(_) => {
+                            let size = body.payload();
+                            self.responses = Phase::Start;
+                            self.pairing.response_ended(size, out);
+                        }
+                        Taken::Broken => return Err(Malformed("invalid chunk in a response's body")),
+                    }
+                }
+                Phase::Start => {
+                    at += line_ends(rest);
+                    let rest = chunk.bytes.get(at..).unwrap_or_default();
+                    if rest.is_empty() {
+                        break;
+                    }
+                    match head::response(rest, chunk.kept.len.saturating_sub(at)) {
+                        Parsed::Whole(head, len) => {
+                            let switched = self.response(&head, chunk, at, len, out);
+                            at += len;
+                            if switched {
+                                return Ok(Used(at));
+                            }
+                        }
+                        Parsed::Cut(head) => {
+                            let len = rest.len();
+                            self.response(&head, chunk, at, len, out);
+                            at += len;
+                            self.pairing.response_flawed(Incomplete::Truncated);
+                            self.pairing.response_lost(Incomplete::Truncated, out);
+                            self.responses = Phase::Lost;
+                        }
+                        Parsed::More => return Ok(Used(at)),
+                        Parsed::Not(why) => return Err(Malformed(why)),
+                    }
+                }
+                Phase::Lost => {
+                    let Some((start, parsed)) = find(chunk, at, head::response) else { break };
+                    let Parsed::Whole(head, len) = parsed else { return Ok(Used(start)) };
+                    self.responses = Phase::Start;
+                    let switched = self.response(&head, chunk, start, len, out);
+                    at = start + len;
+                    if switched {
+                        return Ok(Used(at));
+                    }
+                }
+            }
+        }
+        Ok(Used(chunk.bytes.len()))
+    }
+
+    /// A response's head, `len` bytes from `at`. Whether the connection leaves HTTP/1.
+    fn response(&mut self, head: &ResponseHead, chunk: &Chunk<'_>, at: usize, len: usize, out: &mut Output) -> bool {
+        self.settled = true;
+        // "A client MUST be able to parse one or more 1xx responses": they announce, the final one answers.
+        if matches!(head.status, 100..=199) && head.status != 101 {
+            return false;
+        }
+        let answered = self.pairing.response(head, chunk.mark(at), chunk.mark(at + len - 1), len as u64, out);
+        let next = match (head.status, answered) {
+            (101, _) => Some(upgraded(head.upgrade)),
+            (200..=299, Some(Method::Connect)) => Some(Next::Detect),
+            _ => None,
+        };
+        let Some(method) = answered else {
+            // Nobody's: whether it has a body (HEAD?) is not known.
+            self.responses = Phase::Lost;
+            return self.switch(next, out);
+        };
+        let framing = head.framing(method);
+        self.responses = match Body::new(framing) {
+            Some(body) => Phase::Body(body),
+            None if framing == Framing::Contradiction => {
+                self.pairing.response_lost(Incomplete::Desync, out);
+                Phase::Lost
+            }
+            None => {
+                self.pairing.response_ended(Some(0), out);
+                Phase::Start
+            }
+        };
+        self.switch(next, out)
+    }
+
+    fn switch(&mut self, next: Option<Next>, out: &mut Output) -> bool {
+        if let Some(next) = next {
+            self.pairing.end(Incomplete::Desync, out);
+            out.switch(next);
+        }
+        next.is_some()
+    }
+}
+
+/// What `101 Switching Protocols` leads to.
+fn upgraded(name: &'static str) -> Next {
+    match crate::PROTOCOLS.iter().find(|protocol| name == "h2c" && protocol.name == "http2") {
+        Some(http2) => Next::Protocol(http2.name),
+        None => Next::Opaque(name),
+    }
+}
+
+/// How many line ends stand before a start line. "A server SHOULD ignore at least one empty line" (RFC 9112 section 2.2).
+fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// Looks for a head where a call's bytes begin: at the start of what was kept, else of what is new. `None`: there is none, nor
+/// may one be growing.
+fn find<T>(chunk: &Chunk<'_>, at: usize, parse: fn(&[u8], usize) -> Parsed<T>) -> Option<(usize, Parsed<T>)> {
+    let starts = if chunk.kept.len == 0 { [Some(0), None] } else { [Some(0), Some(chunk.kept.len)] };
+    let mut growing = None;
+    for start in starts.into_iter().flatten().filter(|start| *start >= at) {
+        match parse(chunk.bytes.get(start..)?, 0) {
+            Parsed::Whole(head, len) => return Some((start, Parsed::Whole(head, len))),
+            Parsed::More if growing.is_none() => growing = Some((start, Parsed::More)),
+            Parsed::Cut(_) | Parsed::More | Parsed::Not(_) => {}
+        }
+    }
+    growing
+}
+
+/// How a loss is called in the exchanges it touches.
+fn reason(why: Lost) -> Incomplete {
+    match why {
+        Lost::Malformed => Incomplete::Desync,
+        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
+    }
+}
+
+impl Parser for Http1 {
+    fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        let Some(role) = self.role(&chunk) else {
+            // Nobody's role is known before a whole head: wait for it while one may be growing.
+            let growing = matches!(head::request(chunk.bytes, 0), Parsed::More)
+                || matches!(head::response(chunk.bytes, 0), Parsed::More);
+            return Ok(Used(if growing { 0 } else { chunk.bytes.len() }));
+        };
+        if chunk.dir == role.requests() {
+            self.requests(role, &chunk, out)
+        } else {
+            self.pairing.turn();
+            self.responses(&chunk, out)
+        }
+    }
+
+    fn hole(&mut self, hole: Hole, out: &mut Output) {
+        let why = reason(hole.why);
+        let Some(role) = self.role else { return self.pairing.request_lost(why, out) };
+        let last = |len: u64| Mark {
+            offset: hole.offset.wrapping_add(len).wrapping_sub(1),
+            wire_seq: hole.mark.wire_seq.wrapping_add(u32::try_from(len.saturating_sub(1) & 0xffff_ffff).unwrap_or(0)),
+            ..hole.mark
+        };
+        if hole.dir == role.requests() {
+            let skipped = match (&mut self.requests, hole.len) {
+                (Phase::Body(body), Some(len)) => body.skip(len),
+                (Phase::Body(_) | Phase::Lost | Phase::Start, _) => Skipped::Lost,
+            };
+            match (skipped, &self.requests, hole.len) {
+                (Skipped::Inside | Skipped::End, Phase::Body(body), Some(len)) => {
+                    let size = body.payload();
+                    self.pairing.request_bytes(len, last(len));
+                    if skipped == Skipped::End {
+                        self.requests = Phase::Start;
+                        self.pairing.request_ended(size, out);
+                    }
+                }
+                _ => self.requests = self.request_lost(why, out),
+            }
+            return;
+        }
+        self.pairing.turn();
+        let overlapping = self.pairing.overlapping();
+        let (skipped, size) = match (&mut self.responses, hole.len) {
+            (Phase::Body(body), Some(len)) => match body.skip(len) {
+                Skipped::Lost if !overlapping && matches!(hole.why, Lost::Cut | Lost::Fault) && body.set_adrift() => {
+                    (Skipped::Inside, None)
+                }
+                skipped => (skipped, body.payload()),
+            },
+            (Phase::Body(body), None) if body.until_close() => (Skipped::Inside, None),
+            (Phase::Body(_) | Phase::Lost | Phase::Start, _) => (Skipped::Lost, None),
+        };
+        match (skipped, hole.len) {
+            (Skipped::Inside, None) => self.pairing.response_flawed(why),
+            (Skipped::Inside, Some(len)) => self.pairing.response_bytes(len, last(len)),
+            (Skipped::End, len) => {
+                let len = len.unwrap_or_default();
+                self.pairing.response_bytes(len, last(len));
+                self.responses = Phase::Start;
+                self.pairing.response_ended(size, out);
+            }
+            (Skipped::Lost, _) => {
+                self.pairing.response_lost(why, out);
+                self.responses = Phase::Lost;
+            }
+        }
+    }
+
+    fn close(&mut self, dir: Option<Direction>, how: Close, at: KernelTime, out: &mut Output) {
+        let why = match how {
+            Close::Fin | Close::Reset | Close::Unknown => Incomplete::Closed,
+            Close::Evicted => Incomplete::Evicted,
+            Close::Shutdown => Incomplete::Shutdown,
+        };
+        if let (Some(role), Some(dir)) = (self.role, dir)
+            && dir == role.requests()
+        {
+            // Half closed: what was asked may still be answered.
+            if matches!(self.requests, Phase::Body(_)) {
+                self.pairing.request_flawed(why);
+                self.pairing.request_ended(None, out);
+            }
+            self.requests = Phase::Lost;
+            return;
+        }
+        if let Phase::Body(body) = &self.responses
+            && how == Close::Fin
+            && (body.until_close() || body.adrift())
+        {
+            if body.until_close() {
+                self.pairing.response_until(at);
+            }
+            let size = body.payload();
+            self.pairing.response_ended(size, out);
+        }
+        self.responses = Phase::Lost;
+        self.pairing.end(why, out);
+    }
+
+    fn tick(&mut self, _now: KernelTime, out: &mut Output) {
+        self.pairing.tick(out);
+    }
+
+    fn wants(&self, dir: Direction) -> Wants {
+        let phase = match self.role {
+            Some(role) if role.requests() == dir => &self.requests,
+            Some(_) => &self.responses,
+            None => return Wants::Bytes,
+        };
+        match phase {
+            Phase::Body(body) if body.skippable() > 0 => Wants::Skip(body.skippable()),
+            Phase::Body(_) | Phase::Lost | Phase::Start => Wants::Bytes,
+        }
+    }
+
+    fn heap(&self) -> usize {
+        size_of::<Self>() + self.pairing.heap()
+    }
+}

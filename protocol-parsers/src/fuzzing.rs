@@ -1,0 +1,222 @@
+//! A stand-in for the tracker, and the fuzz targets built on it. For tests and `fuzz/` only.
+//!
+//! In: bytes, holes, closes and ticks. Out: what the parser said, checked against the contract on the way.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::contract::{
+    Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,
+};
+use crate::exchange::{Emitted, Exchange, ExchangeId, Next, Output};
+
+/// What one parser may hold: 256 waiting exchanges with heads of [`MAX_REST`] bytes at worst.
+const MAX_HEAP: usize = 256 * (MAX_REST * 3 + 2048);
+
+/// Drives one parser as the tracker does. Time is the number of events so far; thread 1 reads, thread 2 writes.
+pub struct Feed {
+    parser: Box<dyn Parser>,
+    rest: [VecDeque<u8>; 2],
+    first: [Mark; 2],
+    offset: [u64; 2],
+    malformed: u32,
+    output: Output,
+    open: BTreeMap<ExchangeId, bool>,
+    /// Time of the last event.
+    pub now: u64,
+    /// Everything said so far.
+    pub said: Vec<Emitted>,
+    /// Why bytes were refused, in order.
+    pub refused: Vec<&'static str>,
+    /// What the connection turned into; nothing is fed any more then.
+    pub next: Option<Next>,
+}
+
+impl Feed {
+    /// A new connection of `protocol`.
+    #[must_use]
+    pub fn new(protocol: &Protocol, role: Option<Role>) -> Self {
+        Self {
+            parser: (protocol.parser)(role),
+            rest: Default::default(),
+            first: Default::default(),
+            offset: [1000, 5_000_000_000],
+            malformed: 0,
+            output: Output::default(),
+            open: BTreeMap::new(),
+            now: 0,
+            said: Vec::new(),
+            refused: Vec::new(),
+            next: None,
+        }
+    }
+
+    fn mark(&self, dir: Direction) -> Mark {
+        let offset = self.offset[dir.index()];
+        let tid = if dir == Direction::Ingress { 1 } else { 2 };
+        Mark { time: KernelTime(self.now), pid: 7, tid, task: 0, offset, wire_seq: offset as u32 }
+    }
+
+    fn over(&self) -> bool {
+        self.next.is_some() || self.malformed >= 3
+    }
+
+    /// One call's bytes.
+    pub fn data(&mut self, dir: Direction, bytes: &[u8]) {
+        self.now += 1;
+        if self.over() || bytes.is_empty() {
+            return;
+        }
+        let mark = self.mark(dir);
+        self.offset[dir.index()] += bytes.len() as u64;
+        let rest = &mut self.rest[dir.index()];
+        let kept = Kept { len: rest.len(), first: if rest.is_empty() { mark } else { self.first[dir.index()] } };
+        rest.extend(bytes);
+        let whole = rest.make_contiguous();
+        let chunk = Chunk {
+            dir,
+            kept,
+            offset: kept.first.offset,
+            bytes: whole,
+            begin: None,
+            end: mark.time,
+            pid: mark.pid,
+            tid: mark.tid,
+            task: 0,
+            wire_seq: mark.wire_seq,
+        };
+        let used = self.parser.data(chunk, &mut self.output);
+        match used {
+            Ok(Used(used)) => {
+                assert!(used <= whole.len(), "{used} of {} bytes consumed", whole.len());
+                assert!(used > 0 || whole.len() < MAX_REST, "nothing of {} bytes consumed", whole.len());
+                if used > 0 {
+                    self.malformed = 0;
+                    self.first[dir.index()] = chunk.mark(used);
+                } else {
+                    self.first[dir.index()] = kept.first;
+                }
+                rest.drain(..used);
+                self.collect();
+            }
+            Err(Malformed(why)) => {
+                self.refused.push(why);
+                self.malformed += 1;
+                self.collect();
+                self.hole(dir, None, Lost::Malformed);
+            }
+        }
+    }
+
+    /// Missing bytes.
+    pub fn hole(&mut self, dir: Direction, len: Option<u64>, why: Lost) {
+        self.now += 1;
+        if self.over() {
+            return;
+        }
+        self.rest[dir.index()].clear();
+        let mark = self.mark(dir);
+        self.offset[dir.index()] += len.unwrap_or(0);
+        self.parser.hole(Hole { dir, offset: mark.offset, len, why, mark }, &mut self.output);
+        self.collect();
+    }
+
+    /// An end.
+    pub fn close(&mut self, dir: Option<Direction>, how: Close) {
+        self.now += 1;
+        if self.next.is_none() {
+            self.parser.close(dir, how, KernelTime(self.now), &mut self.output);
+            self.collect();
+        }
+    }
+
+    /// A second passes.
+    pub fn tick(&mut self) {
+        self.now += 1;
+        if !self.over() {
+            self.parser.tick(KernelTime(self.now), &mut self.output);
+            self.collect();
+        }
+    }
+
+    /// The parser.
+    #[must_use]
+    pub fn parser(&self) -> &dyn Parser {
+        &*self.parser
+    }
+
+    /// The exchanges done so far.
+    pub fn done(&self) -> impl Iterator<Item = &Exchange> {
+        self.said.iter().filter_map(|said| if let Emitted::Done(exchange) = said { Some(&**exchange) } else { None })
+    }
+
+    /// Checks what was said against the contract of [`Emitted`].
+    fn collect(&mut self) {
+        for said in self.output.emitted.drain(..) {
+            assert!(self.next.is_none(), "{said:?} behind the switch");
+            match &said {
+                Emitted::Begun { id, .. } => assert!(self.open.insert(*id, false).is_none(), "{id:?} begun twice"),
+                Emitted::Answered { id, .. } => {
+                    assert_eq!(self.open.insert(*id, true), Some(false), "{id:?} answered, not once while open");
+                }
+                Emitted::Done(done) => {
+                    let answered = self.open.remove(&done.id);
+                    assert!(answered.is_some(), "{:?} done, but not open", done.id);
+                    assert!(done.response.is_none() || answered == Some(true), "{:?} not answered", done.id);
+                    assert!(done.request.first.time <= done.request.last.time);
+                    assert!(done.response.is_none_or(|side| side.first.time <= side.last.time));
+                }
+                Emitted::Switch(next) => self.next = Some(*next),
+            }
+            self.said.push(said);
+        }
+        assert!(self.parser.heap() <= MAX_HEAP, "{} bytes of heap", self.parser.heap());
+    }
+
+    /// Nothing is open: to be called behind `close(None)`.
+    pub fn assert_all_done(&self) {
+        assert!(self.open.is_empty(), "never done: {:?}", self.open);
+    }
+}
+
+/// Fuzz target: `data` is a script of pieces for one HTTP/1 connection, each led by a byte that says what it is.
+pub fn http1(data: &[u8]) {
+    let Some((head, mut script)) = data.split_first() else { return };
+    let role = [None, Some(Role::Client), Some(Role::Server)][usize::from(head % 3)];
+    let mut feed = Feed::new(&crate::http1::PROTOCOL, role);
+    while let Some((&what, rest)) = script.split_first() {
+        let dir = if what & 1 == 0 { Direction::Ingress } else { Direction::Egress };
+        let len = usize::from(what >> 3);
+        script = rest;
+        match what >> 1 & 3 {
+            // Up to the next 0xff, or a counted number of bytes.
+            0 | 1 => {
+                let end = match len {
+                    0 => script.iter().position(|byte| *byte == 0xff).unwrap_or(script.len()),
+                    len => (len * 8).min(script.len()),
+                };
+                let (piece, rest) = script.split_at(end);
+                feed.data(dir, piece);
+                script = if len == 0 { rest.get(1..).unwrap_or_default() } else { rest };
+            }
+            2 => {
+                let why = [Lost::Cut, Lost::Fault, Lost::Gap, Lost::Contended][len % 4];
+                feed.hole(dir, (len != 31).then_some(1 + len as u64), why);
+            }
+            _ => match len {
+                0 => feed.close(Some(dir), Close::Fin),
+                1 => feed.close(Some(dir), Close::Reset),
+                2 => feed.tick(),
+                _ => {
+                    // As long as a large write.
+                    let fill = script.first().copied().unwrap_or_default();
+                    feed.data(dir, &vec![fill; len * 1024]);
+                }
+            },
+        }
+        let _ = feed.parser().wants(dir);
+    }
+    feed.close(None, Close::Fin);
+    if feed.next.is_none() {
+        feed.assert_all_done();
+    }
+}

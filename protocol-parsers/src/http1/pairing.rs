@@ -1,0 +1,393 @@
+//! Which response answers which request, and how sure that is.
+//!
+//! In: heads, body ends and losses, already told apart by direction. Out: `Begun`, `Answered` and `Done`.
+//!
+//! HTTP/1 answers in the order of the requests, so a queue pairs them while every byte is accounted for. After a loss the
+//! number of requests under way is unknown. A new request that comes when nothing known is outstanding, right after bytes of
+//! the other direction, is then taken for a *quiet point*; that can be an error only if the client pipelines and something
+//! invisible is still outstanding, which shows later as one response too many. So what is paired behind a supposed quiet
+//! point is *on trial*: finished exchanges are held until the connection has drained and a further request came, or the
+//! connection was idle or closed; a response too many takes the responses from all of them.
+
+use std::collections::VecDeque;
+
+use super::head::{Method, RequestHead, ResponseHead};
+use crate::contract::{KernelTime, Mark, Role};
+use crate::exchange::{
+    Details, Emitted, Exchange, ExchangeId, Http, Incomplete, IncompleteSet, Outcome, Output, Shape, Side,
+};
+
+/// Requests that may wait for their response: deeper pipelines than clients build (h2load and wrk: 1 to 64). Beyond, all are
+/// given up as `desync`.
+const MAX_WAITING: usize = 256;
+
+/// Exchanges that may be held on trial. Beyond, they are given up.
+const MAX_HELD: usize = 32;
+
+/// How often a connection must drain before a trial ends, if requests were seen to overlap on it.
+const DRAINS_PIPELINED: u8 = 4;
+
+/// How well the queue is known to stand for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Nothing was lost, or it no longer matters.
+    Sure,
+    /// It is supposed to; see the module's documentation. `asked`: a request came since (else the first one on trial is older
+    /// than the loss).
+    Trial { drains: u8, asked: bool },
+    /// It is not.
+    Unsure,
+}
+
+/// One request and what is known of its response.
+struct Waiting {
+    exchange: Box<Exchange>,
+    method: Method,
+    request_ended: bool,
+    response_ended: bool,
+}
+
+/// The queue of one connection.
+pub(super) struct Pairing {
+    waiting: VecDeque<Waiting>,
+    #[expect(clippy::vec_box, reason = "they came in boxes and leave in them")]
+    held: Vec<Box<Exchange>>,
+    trust: Trust,
+    next: u64,
+    /// The newest request in the queue is still being received.
+    receiving: bool,
+    /// The oldest request in the queue is being answered.
+    answering: bool,
+    /// Requests were seen to overlap.
+    pipelined: bool,
+    /// The other direction moved since the last request, or nothing was seen yet.
+    turned: bool,
+    /// Something happened since the last tick.
+    active: bool,
+}
+
+impl Pairing {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            held: Vec::new(),
+            trust: Trust::Sure,
+            next: 0,
+            receiving: false,
+            answering: false,
+            pipelined: false,
+            turned: true,
+            active: false,
+        }
+    }
+
+    /// Bytes of heap.
+    pub(super) fn heap(&self) -> usize {
+        let exchange = |exchange: &Exchange| size_of::<Exchange>() + exchange.text.capacity();
+        self.waiting.capacity() * size_of::<Waiting>()
+            + self.held.capacity() * size_of::<Box<Exchange>>()
+            + self.waiting.iter().map(|waiting| exchange(&waiting.exchange)).sum::<usize>()
+            + self.held.iter().map(|held| exchange(held)).sum::<usize>()
+    }
+
+    /// The oldest request is being answered.
+    pub(super) fn answering(&self) -> bool {
+        self.answering
+    }
+
+    /// Requests wait behind the one that is being answered.
+    pub(super) fn overlapping(&self) -> bool {
+        self.waiting.len() > 1
+    }
+
+    /// The newest request asks for a tunnel and has no answer yet: what follows it is not HTTP.
+    pub(super) fn awaits_tunnel(&self) -> bool {
+        self.waiting.back().is_some_and(|last| last.method == Method::Connect && !last.response_ended)
+    }
+
+    /// A request's head came. It is being received until [`Self::request_ended`].
+    pub(super) fn request(
+        &mut self,
+        head: RequestHead,
+        role: Role,
+        first: Mark,
+        last: Mark,
+        len: u64,
+        out: &mut Output,
+    ) {
+        let id = ExchangeId(self.next);
+        self.next += 1;
+        let quiet = self.waiting.is_empty() && self.turned;
+        self.pipelined |= !self.waiting.is_empty();
+        self.turned = false;
+        self.active = true;
+        match self.trust {
+            Trust::Trial { drains, .. } if quiet => {
+                if drains + 1 >= if self.pipelined { DRAINS_PIPELINED } else { 1 } {
+                    self.release(out);
+                } else {
+                    self.trust = Trust::Trial { drains: drains + 1, asked: true };
+                }
+            }
+            Trust::Unsure if quiet => self.trust = Trust::Trial { drains: 0, asked: true },
+            Trust::Sure | Trust::Trial { .. } | Trust::Unsure => {}
+        }
+        out.begun(id, role.requests(), first);
+        let mut exchange = Box::new(Exchange {
+            id,
+            protocol: super::PROTOCOL.name,
+            role,
+            shape: Shape::RequestReply,
+            request: Side { first, last, bytes: len },
+            response: None,
+            outcome: None,
+            details: Details::Http(head.http),
+            context: head.context,
+            incomplete: IncompleteSet::default(),
+            text: head.text,
+        });
+        self.receiving = self.trust != Trust::Unsure && self.waiting.len() < MAX_WAITING;
+        if self.receiving {
+            let method = head.method;
+            self.waiting.push_back(Waiting { exchange, method, request_ended: false, response_ended: false });
+        } else if self.trust == Trust::Unsure {
+            exchange.incomplete.insert(Incomplete::Gap);
+            out.emitted.push(Emitted::Done(exchange));
+        } else {
+            exchange.incomplete.insert(Incomplete::Desync);
+            self.retract(out);
+            self.give_up_all(Incomplete::Desync, out);
+            out.emitted.push(Emitted::Done(exchange));
+            self.trust = Trust::Unsure;
+        }
+    }
+
+    /// More bytes of the request that is being received.
+    pub(super) fn request_bytes(&mut self, len: u64, last: Mark) {
+        self.active = true;
+        if let Some(waiting) = self.waiting.back_mut().filter(|_| self.receiving) {
+            waiting.exchange.request.bytes += len;
+            waiting.exchange.request.last = last;
+        }
+    }
+
+    /// Not all of the request's head could be read.
+    pub(super) fn request_flawed(&mut self, why: Incomplete) {
+        if let Some(waiting) = self.waiting.back_mut().filter(|_| self.receiving) {
+            waiting.exchange.incomplete.insert(why);
+        }
+    }
+
+    /// The request was received to its end; `body`: its size, if known.
+    pub(super) fn request_ended(&mut self, body: Option<u64>, out: &mut Output) {
+        if let Some(waiting) = self.waiting.back_mut().filter(|_| self.receiving) {
+            waiting.request_ended = true;
+            if let Some(http) = waiting.http() {
+                http.request_body = body;
+            }
+        }
+        self.receiving = false;
+        self.finish(out);
+    }
+
+    /// The request direction lost its place; requests may be hidden from here on.
+    pub(super) fn request_lost(&mut self, why: Incomplete, out: &mut Output) {
+        self.active = true;
+        self.request_flawed(why);
+        self.request_ended(None, out);
+        if matches!(self.trust, Trust::Trial { .. }) {
+            self.retract(out);
+            self.give_up_all(why, out);
+        }
+        // Requests from before the loss are still answered first, in their order.
+        self.trust = Trust::Unsure;
+    }
+
+    /// Bytes of the response direction came.
+    pub(super) fn turn(&mut self) {
+        self.turned = true;
+        self.active = true;
+    }
+
+    /// A final response's head came: gives what it answers, or `None` if no known request can be meant.
+    pub(super) fn response(
+        &mut self,
+        head: &ResponseHead,
+        first: Mark,
+        last: Mark,
+        len: u64,
+        out: &mut Output,
+    ) -> Option<Method> {
+        let free = self.waiting.front_mut().filter(|waiting| waiting.exchange.response.is_none());
+        let Some(waiting) = free else {
+            self.retract(out);
+            self.give_up_all(Incomplete::Gap, out);
+            self.trust = Trust::Unsure;
+            return None;
+        };
+        let exchange = &mut waiting.exchange;
+        exchange.response = Some(Side { first, last, bytes: len });
+        exchange.outcome = Some(match (exchange.role, head.status) {
+            (Role::Server, 500..) | (Role::Client, 400..) => Outcome::Error,
+            (Role::Server | Role::Client, _) => Outcome::Ok,
+        });
+        if let Details::Http(http) = &mut exchange.details {
+            http.status = Some(head.status);
+            http.version = http.version.or(Some(head.version));
+        }
+        out.answered(exchange.id, first);
+        self.answering = true;
+        Some(waiting.method)
+    }
+
+    /// More bytes of the response.
+    pub(super) fn response_bytes(&mut self, len: u64, last: Mark) {
+        if let Some(side) = self.answered_side() {
+            side.bytes += len;
+            side.last = last;
+        }
+    }
+
+    /// The connection's end, at `at`, is the response's.
+    pub(super) fn response_until(&mut self, at: KernelTime) {
+        if let Some(side) = self.answered_side() {
+            side.last.time = side.last.time.max(at);
+        }
+    }
+
+    fn answered_side(&mut self) -> Option<&mut Side> {
+        self.waiting.front_mut().filter(|_| self.answering).and_then(|waiting| waiting.exchange.response.as_mut())
+    }
+
+    /// Not all of the response could be read.
+    pub(super) fn response_flawed(&mut self, why: Incomplete) {
+        if let Some(waiting) = self.waiting.front_mut().filter(|_| self.answering) {
+            waiting.exchange.incomplete.insert(why);
+        }
+    }
+
+    /// The response ended; `body`: its size, if known.
+    pub(super) fn response_ended(&mut self, body: Option<u64>, out: &mut Output) {
+        if let Some(waiting) = self.waiting.front_mut().filter(|_| self.answering) {
+            waiting.response_ended = true;
+            if let Some(http) = waiting.http() {
+                http.response_body = body;
+            }
+        }
+        self.answering = false;
+        self.finish(out);
+    }
+
+    /// The response direction lost its place: ends and beginnings of responses may be hidden.
+    pub(super) fn response_lost(&mut self, why: Incomplete, out: &mut Output) {
+        self.turn();
+        let sure = self.trust == Trust::Sure;
+        self.retract(out);
+        if self.answering {
+            self.response_flawed(why);
+            self.response_ended(None, out);
+        } else {
+            // The loss began where a response was to begin.
+            self.give_up_first(why, out);
+        }
+        if !sure {
+            self.give_up_all(why, out);
+            self.trust = Trust::Unsure;
+        } else if !self.waiting.is_empty() {
+            // A loss is noticed late: these came while responses were lost, each when the one before was answered.
+            while self.waiting.len() > 1 {
+                self.give_up_first(why, out);
+            }
+            self.trust = Trust::Trial { drains: 0, asked: false };
+        }
+    }
+
+    /// The connection ended, or its response direction: nothing will be answered any more.
+    pub(super) fn end(&mut self, why: Incomplete, out: &mut Output) {
+        match self.trust {
+            Trust::Trial { asked: true, .. } => self.release(out),
+            Trust::Trial { asked: false, .. } => self.retract(out),
+            Trust::Sure | Trust::Unsure => {}
+        }
+        self.give_up_all(why, out);
+    }
+
+    /// About a second passed.
+    pub(super) fn tick(&mut self, out: &mut Output) {
+        let idle = !std::mem::take(&mut self.active);
+        if idle && self.waiting.is_empty() && matches!(self.trust, Trust::Trial { asked: true, .. }) {
+            self.release(out);
+        }
+    }
+
+    /// Gives out the oldest request if nothing is missing of it any more.
+    fn finish(&mut self, out: &mut Output) {
+        // A server has done its part when it has answered; the client may yet send, or never.
+        let Some(waiting) = self
+            .waiting
+            .pop_front_if(|first| first.response_ended && (first.request_ended || first.exchange.role == Role::Server))
+        else {
+            return;
+        };
+        self.receiving &= !self.waiting.is_empty();
+        if !matches!(self.trust, Trust::Trial { .. }) {
+            out.emitted.push(Emitted::Done(waiting.exchange));
+        } else if self.held.len() < MAX_HELD {
+            self.held.push(waiting.exchange);
+        } else {
+            unpaired(waiting.exchange, out);
+        }
+    }
+
+    /// The trial ended well.
+    fn release(&mut self, out: &mut Output) {
+        out.emitted.extend(self.held.drain(..).map(Emitted::Done));
+        self.trust = Trust::Sure;
+    }
+
+    /// The trial ended badly: the held responses may belong to other requests.
+    fn retract(&mut self, out: &mut Output) {
+        self.held.drain(..).for_each(|exchange| unpaired(exchange, out));
+    }
+
+    fn give_up_first(&mut self, why: Incomplete, out: &mut Output) {
+        let Some(mut first) = self.waiting.pop_front() else { return };
+        self.answering = false;
+        self.receiving &= !self.waiting.is_empty();
+        if matches!(self.trust, Trust::Trial { .. }) && first.exchange.response.is_some() {
+            return unpaired(first.exchange, out);
+        }
+        // Answered in full, it only waited for the rest of a request whose client saw no use in it any more.
+        if !first.response_ended {
+            first.exchange.incomplete.insert(why);
+        }
+        out.emitted.push(Emitted::Done(first.exchange));
+    }
+
+    fn give_up_all(&mut self, why: Incomplete, out: &mut Output) {
+        while !self.waiting.is_empty() {
+            self.give_up_first(why, out);
+        }
+    }
+}
+
+impl Waiting {
+    fn http(&mut self) -> Option<&mut Http> {
+        match &mut self.exchange.details {
+            Details::Http(http) => Some(http),
+            Details::Generic => None,
+        }
+    }
+}
+
+/// Gives an exchange out without the response, which may be another's.
+fn unpaired(mut exchange: Box<Exchange>, out: &mut Output) {
+    exchange.response = None;
+    exchange.outcome = None;
+    exchange.incomplete.insert(Incomplete::Gap);
+    if let Details::Http(http) = &mut exchange.details {
+        http.status = None;
+        http.response_body = None;
+    }
+    out.emitted.push(Emitted::Done(exchange));
+}

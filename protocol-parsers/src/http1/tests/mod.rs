@@ -1,0 +1,4 @@
+//! Tests of the HTTP/1 parser.
+
+mod rules;
+mod script;
