@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod exporters;
 pub mod identity;
+pub mod metrics;
 pub mod model;
 pub mod semconv;
 pub mod span;

@@ -164,7 +164,7 @@ impl IncompleteSet {
 }
 
 /// HTTP version as on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpVersion {
     /// HTTP/1.0
     H10,

@@ -129,6 +129,8 @@ impl Interpreter {
     /// The first argument that is no option and no option's value, or what a naming option names.
     fn script<'a>(&self, args: &'a [String]) -> Option<&'a str> {
         let mut args = args.iter().skip(1).map(String::as_str);
+        // Java reads `@file` as more arguments.
+        let option: &[char] = if self.names == ["java"] { &['-', '@'] } else { &['-'] };
         while let Some(arg) = args.next() {
             if self.named.contains(&arg) {
                 return args.next().filter(|name| !name.is_empty());
@@ -140,7 +142,7 @@ impl Interpreter {
                 args.next()?;
             } else if arg == "--" {
                 return args.next();
-            } else if !arg.starts_with('-') && !(arg.starts_with('@') && self.names == ["java"]) {
+            } else if !arg.starts_with(option) {
                 return Some(arg);
             } else if self.cluster(arg) {
                 return None;

@@ -14,7 +14,7 @@
 use sidelight_protocol_parsers::{Http, Role};
 
 use super::{
-    attributes::{AttrValue, ErrorType},
+    attributes::AttrValue,
     network::{self, Short},
     rules::Method,
     url::{self, Target, Url},
@@ -174,28 +174,5 @@ pub(crate) fn visit_peer(span: &Span, visit: &mut impl FnMut(&'static str, AttrV
     }
     if let Some(port) = port {
         visit("network.peer.port", AttrValue::Int(i64::from(port)));
-    }
-}
-
-/// Attributes of the duration metrics, those of low cardinality.
-pub(crate) struct MetricLabels<'a> {
-    pub(crate) scheme: Option<&'a str>,
-    pub(crate) address: Option<&'a str>,
-    pub(crate) port: Option<u16>,
-    pub(crate) status: Option<u16>,
-    pub(crate) error: Option<ErrorType>,
-    pub(crate) version: Option<&'static str>,
-}
-
-impl<'a> MetricLabels<'a> {
-    /// Server: scheme; client: address and port. `room` holds an address that no text names.
-    pub(crate) fn new(span: &'a Span, http: &Http, room: &'a mut Short) -> Self {
-        let origin = Origin::new(span, http);
-        let (scheme, (address, port)) = match span.exchange.role {
-            Role::Server => (Some(origin.scheme), (None, None)),
-            Role::Client => (None, origin.client(&span.connection.remote, room)),
-        };
-        let version = http.version.map(|version| version.name());
-        Self { scheme, address, port, status: http.status, error: span.error(), version }
     }
 }

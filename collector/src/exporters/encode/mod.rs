@@ -1,16 +1,17 @@
 //! OTLP in protobuf, appended by hand.
 //!
-//! In: spans, or a metrics snapshot. Out: `ExportTraceServiceRequest` and `ExportMetricsServiceRequest` as bytes, the
+//! In: spans, or a metrics [`Snapshot`](crate::metrics::Snapshot). Out: `ExportTraceServiceRequest` and `ExportMetricsServiceRequest` as bytes, the
 //! same for gRPC and HTTP. Buffers are reused: a batch costs one allocation, for its payload, and a span none.
 
 mod attributes;
+mod metrics;
 mod traces;
 mod wire;
 
 use bytes::Bytes;
 
-pub use self::traces::TraceEncoder;
 pub(super) use self::traces::{flags, kind};
+pub use self::{metrics::MetricsEncoder, traces::TraceEncoder};
 use crate::semconv::{SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION};
 
 /// An encoded request.
