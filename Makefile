@@ -1,0 +1,46 @@
+# Recipes. `make demo` shows it, `make test` proves it.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
+
+.PHONY: build release ebpf test test-backends demo bench fuzz-smoke lint vm-test clean
+
+build:            ## debug build of the daemon
+	integration-tests/setup.sh build
+	cargo build
+
+release:          ## optimised build of the daemon: target/release/sidelight
+	integration-tests/setup.sh build
+	cargo build --release
+
+ebpf:             ## rebuilds the committed eBPF objects (uprobes/ebpf/TOOLCHAIN names the versions)
+	uprobes/ebpf/build.sh
+
+test:             ## installs what the tests need and runs everything
+	integration-tests/setup.sh test
+	integration-tests/run.sh
+
+test-backends:    ## a real OpenTelemetry Collector and a real Jaeger (needs Go)
+	integration-tests/backends/run.sh
+
+demo:             ## a small scene of real processes and their spans, live
+	integration-tests/setup.sh demo
+	cargo build --release
+	$(AS_ROOT) /usr/bin/python3 -B integration-tests/demo/demo.py $(TARGET)/release/sidelight
+
+bench:            ## parsers, pipeline and encoder; benches/README.md has the figures and the recipes of the others
+	cargo bench -p sidelight-benches
+
+fuzz-smoke:       ## every fuzz target for ten seconds (needs nightly Rust and cargo-fuzz)
+	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=10 || exit 1; done
+
+lint:             ## what `make test` checks before it runs anything
+	integration-tests/run.sh lint
+
+vm-test:          ## the smoke test in guests with Linux 6.1 and 6.12
+	cargo build
+	$(AS_ROOT) integration-tests/vm/test.sh $(TARGET)/debug/sidelight
+
+clean:
+	cargo clean
+	rm -rf uprobes/ebpf/target integration-tests/.cache

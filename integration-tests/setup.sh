@@ -1,0 +1,63 @@
+#!/bin/bash
+# Installs what is missing, and nothing else: from Debian's packages and from crates.io.
+#
+#   setup.sh build    a C compiler and linker (cargo needs one)
+#   setup.sh demo     and what the demo runs: nginx, openssl, python3, curl
+#   setup.sh test     and what the tests run: servers, load generators, guests, the eBPF tool chain, the licence check
+set -eu
+
+# The last versions that were compared byte for byte stand in uprobes/ebpf/TOOLCHAIN.
+BPF_LINKER=0.13.0
+CARGO_DENY=0.20.2
+
+build=(build-essential ca-certificates)
+demo=("${build[@]}" nginx-light openssl python3 curl)
+test=(
+    "${demo[@]}" apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
+    qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
+    bpftool systemd                                                                              # hooks, unit file
+    rustc-web rust-web-src llvm-22-dev libzstd-dev zlib1g-dev                                    # eBPF tool chain
+)
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    echo "installing ${missing[*]}"
+    # packages must not start services here: the tests start every server themselves
+    local policy=/usr/sbin/policy-rc.d
+    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod +x $policy && trap "as_root rm -f $policy" EXIT; }
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# crate NAME VERSION [CARGO-INSTALL-ARG...]: unless that version is there
+crate() {
+    local name=$1 version=$2
+    shift 2
+    "$name" --version 2>/dev/null | grep -q " $version\b" && return
+    echo "installing $name $version"
+    cargo install --quiet --locked "$name" --version "$version" "$@"
+}
+
+case ${1:-} in
+    build) packages "${build[@]}" ;;
+    demo) packages "${demo[@]}" ;;
+    test)
+        packages "${test[@]}"
+        command -v rustup >/dev/null && rustup component add --toolchain "$(rustc --version | sed 's/^rustc \([^ ]*\).*/\1/')" rustfmt clippy 2>/dev/null
+        crate bpf-linker "$BPF_LINKER"
+        # a debug build: it reads manifests for a second, and takes a third of the time to build
+        crate cargo-deny "$CARGO_DENY" --debug
+        ;;
+    *)
+        echo "usage: setup.sh build|demo|test" >&2
+        exit 64
+        ;;
+esac
