@@ -10,6 +10,7 @@ pub mod identity;
 pub mod metrics;
 pub mod model;
 pub mod semconv;
+pub mod source;
 pub mod span;
 pub mod telemetry;
 pub mod time;

@@ -38,7 +38,7 @@ struct State {
 
 /// The queue of one signal.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub struct Pending {
     signal: Signal,
     capacity: usize,
     health: Arc<Health>,

@@ -34,7 +34,7 @@ pub struct Bytes {
     pub truncated: u64,
     /// Of connections whose protocol is unknown, not ours, or was given up.
     pub unclassified: u64,
-    /// Not delivered; the reasons are in [`Bytes::duplicate`] to [`Bytes::tls_conflict`].
+    /// Not delivered; the reasons are below.
     pub ignored: u64,
     /// Waiting in the tracker now.
     pub buffered: u64,
@@ -44,6 +44,8 @@ pub struct Bytes {
     pub contended: u64,
     /// Part of `ignored`: ciphertext of a connection whose plaintext is read.
     pub ciphertext: u64,
+    /// Part of `ignored`: of the end of a captured connection that is not looked at.
+    pub other_side: u64,
     /// Part of `ignored`: plaintext of a TLS object that was not tied to a connection in time.
     pub tls_unbound: u64,
     /// Part of `ignored`: plaintext of a TLS object tied to more than one connection.
@@ -54,10 +56,11 @@ impl Bytes {
     /// Whether the ledger balances.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        let Self { parsed, skipped, gap, truncated, unclassified, ignored, buffered, .. } = *self;
-        let accounted = [skipped, gap, truncated, unclassified, ignored, buffered];
-        accounted.into_iter().fold(parsed, u64::wrapping_add) == self.presented
-            && ignored == self.duplicate + self.contended + self.ciphertext + self.tls_unbound + self.tls_conflict
+        let Self { presented, parsed, skipped, gap, truncated, unclassified, ignored, buffered, .. } = self;
+        let Self { duplicate, contended, ciphertext, other_side, tls_unbound, tls_conflict, .. } = self;
+        *presented == [*parsed, *skipped, *gap, *truncated, *unclassified, *ignored, *buffered].iter().sum::<u64>()
+            && *ignored
+                == [*duplicate, *contended, *ciphertext, *other_side, *tls_unbound, *tls_conflict].iter().sum::<u64>()
     }
 }
 

@@ -85,6 +85,8 @@ pub trait Sink {
 pub struct Tracker {
     limits: Limits,
     detect: Detect,
+    /// The role to keep of connections given from both ends.
+    side: Option<Role>,
     now: KernelTime,
     table: Table,
     sockets: FxHashMap<ConnKey, u32>,
@@ -108,10 +110,18 @@ impl Tracker {
         Self::with_detection(limits, detect)
     }
 
+    /// Of packets of connections whose SYN was not captured, both ends are given: keeps the one that plays `role`.
+    #[must_use]
+    pub fn looking_at(mut self, role: Option<Role>) -> Self {
+        self.side = role;
+        self
+    }
+
     fn with_detection(limits: Limits, detect: Detect) -> Self {
         Self {
             limits,
             detect,
+            side: None,
             now: KernelTime::default(),
             table: Table::default(),
             sockets: FxHashMap::default(),
@@ -307,8 +317,8 @@ impl Tracker {
     }
 
     fn context<'a, S>(&'a mut self, sink: &'a mut S) -> Context<'a, S> {
-        let Self { detect, out, counts, buffers, .. } = self;
-        Context { detect: *detect, out, counts, buffers, sink }
+        let Self { detect, side, out, counts, buffers, .. } = self;
+        Context { detect: *detect, side: *side, out, counts, buffers, sink }
     }
 
     /// Ends an entry and forgets it.

@@ -17,6 +17,8 @@ use crate::model::Connection;
 /// What a stream needs of the tracker while it handles bytes.
 pub(super) struct Context<'a, S> {
     pub(super) detect: Detect,
+    /// The role to keep of connections whose own role is not known.
+    pub(super) side: Option<Role>,
     pub(super) out: &'a mut Output,
     pub(super) counts: &'a mut Counts,
     pub(super) buffers: &'a mut Buffers,
@@ -51,6 +53,8 @@ pub(super) enum Ignored {
     Ciphertext,
     /// Its TLS object belongs to several connections.
     Conflict,
+    /// The other end of the connection is looked at.
+    OtherSide,
 }
 
 #[derive(Default)]
@@ -329,6 +333,14 @@ impl Stream {
         }
         let at = chunk.time();
         match detection {
+            Detection::Is(_, Some(role))
+                if self.connection.role.is_none() && context.side.is_some_and(|side| side != role) =>
+            {
+                let dropped = waiting.clear(context.counts, context.buffers);
+                let now = if alone { chunk.bytes.len() as u64 } else { 0 };
+                ignore(Ignored::OtherSide, dropped + now, context.counts);
+                self.phase = Phase::Ignored(Ignored::OtherSide);
+            }
             Detection::Is(protocol, role) => {
                 self.role = role.or(self.role);
                 let mut waiting = std::mem::take(waiting);
@@ -384,6 +396,7 @@ pub(super) fn ignore(why: Ignored, len: u64, counts: &mut Counts) {
         Ignored::Unclassified => return bytes.unclassified += len,
         Ignored::Ciphertext => bytes.ciphertext += len,
         Ignored::Conflict => bytes.tls_conflict += len,
+        Ignored::OtherSide => bytes.other_side += len,
     }
     bytes.ignored += len;
 }
