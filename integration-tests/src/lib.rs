@@ -3,6 +3,7 @@
 //! * [`scene`]: a shell whose descendants are what the daemon watches.
 //! * [`daemon`]: the `sidelight` binary, its start, its stop and its ledgers.
 //! * [`spans`]: its OTLP/JSON lines as values to compare.
+//! * [`otlp_sink`]: an OTLP end point that records, and fails as it is told.
 //! * [`peers`]: nginx, certificates, ports.
 //!
 //! Everything here panics when it fails, with what it saw: that is the test's message.
@@ -11,6 +12,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness of tests: it panics with what it saw")]
 
 pub mod daemon;
+pub mod otlp_sink;
 pub mod peers;
 pub mod scene;
 pub mod spans;

@@ -192,7 +192,8 @@ impl Drop for Driver {
 fn advice(error: &io::Error) -> String {
     use rustls::Error as Tls;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
-        Some(Tls::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // A bad signature: an authority of the same name with another key.
+        Some(Tls::InvalidCertificate(CertificateError::BadSignature | CertificateError::UnknownIssuer)) => {
             "its certificate is signed by an authority we do not trust; set OTEL_EXPORTER_OTLP_CERTIFICATE to the PEM file of that authority".to_owned()
         }
         Some(Tls::InvalidCertificate(

@@ -8,6 +8,7 @@
 mod connect;
 pub mod console;
 pub mod encode;
+mod format;
 mod intake;
 pub mod json;
 mod otlp_grpc;
@@ -23,10 +24,9 @@ mod writer;
 
 pub use connect::{EndpointError, OnConnection, Own};
 pub use intake::{Batch, Producer, Snapshot};
-pub use pending::{Payload, Pending};
+pub use pending::Payload;
 pub use sender::Backoff;
 pub use signal::{Loss, Signal};
 pub use start::{Console, Handle, Report, Settings, StartError, start};
-pub use task::Encode;
 pub use tls::TlsError;
 pub use writer::FileError;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
-use http::{HeaderMap, Request, Response, header, uri::PathAndQuery};
+use http::{HeaderMap, Request, Response, Uri, header, uri::PathAndQuery};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::TokioExecutor;
 use sidelight_config::{Compression, Otlp};
@@ -38,6 +38,8 @@ const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/
 /// The transport.
 pub(crate) struct OtlpGrpc {
     target: Target,
+    /// Scheme and authority: a path in the end point would become a prefix of the method's.
+    origin: Uri,
     method: PathAndQuery,
     metadata: HeaderMap,
     timeout: Duration,
@@ -59,8 +61,12 @@ impl OtlpGrpc {
         let mut metadata = HeaderMap::new();
         metadata.insert(header::USER_AGENT, USER_AGENT);
         metadata.extend(headers(otlp)?);
+        let target = Target::new(url, otlp, b"h2", on_connection)?;
+        let mut origin = target.uri.clone().into_parts();
+        origin.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Self {
-            target: Target::new(url, otlp, b"h2", on_connection)?,
+            target,
+            origin: Uri::from_parts(origin).map_err(|_| EndpointError::Url { url: url.to_owned() })?,
             method: PathAndQuery::from_static(method),
             metadata,
             timeout: otlp.timeout,
@@ -84,7 +90,7 @@ impl OtlpGrpc {
     }
 
     async fn call(&self, channel: Channel, body: Bytes) -> Result<Bytes, Status> {
-        let mut client = Grpc::with_origin(channel, self.target.uri.clone());
+        let mut client = Grpc::with_origin(channel, self.origin.clone());
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }

@@ -38,7 +38,7 @@ struct State {
 
 /// The queue of one signal.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     signal: Signal,
     capacity: usize,
     health: Arc<Health>,

@@ -1,27 +1,29 @@
 //! Starts and stops the exporter.
 //!
-//! In: the configuration, an encoder, [`Health`]. Out: the [`Producer`] for the ring thread and a [`Handle`], or an error
+//! In: the configuration, [`Health`]. Out: the [`Producer`] for the ring thread and a [`Handle`], or an error
 //! before anything runs. Stop: what was pushed is sent until the deadline; what is left is counted (`shutdown`) and reported.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
+use bytes::Bytes;
 use sidelight_config::{Export, Limits, Otlp, OtlpProtocol, OutputFormat};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
     connect::{EndpointError, OnConnection},
+    format::Format,
     intake::{self, Consumer, Last, Message, Producer, Snapshot},
     otlp_grpc::OtlpGrpc,
     otlp_http::OtlpHttp,
-    pending::Pending,
+    pending::{Payload, Pending},
     sender::{Backoff, Sender},
     signal::{Loss, Signal},
-    task::{Cut, Encode, Task},
+    task::{Cut, Task},
     writer::{FileError, Writer},
 };
 use crate::telemetry::Health;
@@ -112,11 +114,10 @@ pub enum Console {
 ///
 /// # Errors
 /// When an end point, a file or TLS is not usable as configured; nothing runs then.
-pub fn start<E: Encode, S: Snapshot>(
+pub fn start<S: Snapshot>(
     (export, limits): (&Export, &Limits),
     console: Console,
     settings: Settings,
-    encoder: E,
     health: &Arc<Health>,
     on_connection: &OnConnection,
 ) -> Result<(Producer<S>, Handle<S>), StartError> {
@@ -125,13 +126,14 @@ pub fn start<E: Encode, S: Snapshot>(
         OutputFormat::Console | OutputFormat::OtlpJson => Some(text(export, limits, console, health)?),
     };
     let metrics = otlp(Signal::Metrics, &export.metrics, limits, health, on_connection)?;
+    let format = Format::new(export.output, export.output_file.is_none() && console.wants_color());
     let (producer, intake) = intake::queue(limits.span_queue, health);
     // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
     let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
     let cut = Cut { bytes, delay: settings.delay };
     let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
     let [_, own_metrics] = queues.clone();
-    let task = Task::new(encoder, cut, queues, health);
+    let task = Task::new(format, cut, queues, health);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -185,15 +187,26 @@ fn text(export: &Export, limits: &Limits, console: Console, health: &Arc<Health>
     Ok(Route { pending, link: Link::Writer(writer), destination, timeout: Duration::MAX })
 }
 
-async fn run<E: Encode, S: Snapshot>(
-    mut task: Task<E>,
+impl Console {
+    /// A terminal, and not `NO_COLOR` (no-color.org).
+    fn wants_color(self) -> bool {
+        let terminal = match self {
+            Self::Stderr => io::stderr().is_terminal(),
+            Self::Stdout => io::stdout().is_terminal(),
+        };
+        terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+}
+
+async fn run<S: Snapshot>(
+    mut task: Task,
     mut intake: Consumer<S>,
     [traces, metrics]: [Option<Route>; 2],
     backoff: Backoff,
     health: &Health,
 ) -> Report {
     let (deadline_sender, deadline) = watch::channel(None);
-    let queues = [task.traces.clone(), task.metrics.clone()];
+    let queues = task.queues.clone();
     let traces = send(Signal::Traces, traces, backoff, &deadline);
     let metrics = send(Signal::Metrics, metrics, backoff, &deadline);
     let (mut traces, mut metrics) = (std::pin::pin!(traces), std::pin::pin!(metrics));
@@ -271,10 +284,11 @@ fn refuse_the_rest<S: Snapshot>(intake: &mut Consumer<S>, health: &Health) {
 }
 
 impl<S: Snapshot> Handle<S> {
-    /// Where the daemon's own metrics are put, if metrics go anywhere.
+    /// Takes the daemon's own metrics, encoded, from any thread, if metrics go anywhere. They are in no ledger: they hold it.
     #[must_use]
-    pub fn own_metrics(&self) -> Option<Arc<Pending>> {
-        self.metrics.clone()
+    pub fn own_metrics(&self) -> Option<Arc<dyn Fn(Bytes) + Send + Sync>> {
+        let pending = Arc::clone(self.metrics.as_ref()?);
+        Some(Arc::new(move |body| pending.push(Payload { body, items: 0 })))
     }
 
     /// Sends what was pushed before, for at most `within`. `last` is called when the spans are through, or shortly before the

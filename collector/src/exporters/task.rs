@@ -8,17 +8,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    format::Format,
     intake::{Batch, Consumer, Last, Message, Snapshot},
-    pending::{Payload, Pending},
+    pending::Pending,
     signal::{Loss, Signal},
 };
 use crate::{model::Span, telemetry::Health};
-
-/// Makes payloads of spans, in one of the output formats.
-pub trait Encode: Send + 'static {
-    /// Appends these spans as payloads of about `max_bytes` at most.
-    fn encode(&mut self, spans: &[Span], max_bytes: usize, out: &mut Vec<Payload>);
-}
 
 /// When spans are encoded.
 #[derive(Clone, Copy, Debug)]
@@ -30,32 +25,31 @@ pub(crate) struct Cut {
 }
 
 /// What the task works with.
-pub(crate) struct Task<E> {
-    pub(crate) encoder: E,
-    pub(crate) cut: Cut,
-    pub(crate) traces: Option<Arc<Pending>>,
-    pub(crate) metrics: Option<Arc<Pending>>,
-    pub(crate) health: Arc<Health>,
+pub(crate) struct Task {
+    format: Format,
+    cut: Cut,
+    pub(crate) queues: [Option<Arc<Pending>>; 2],
+    health: Arc<Health>,
     gathered: Vec<Span>,
     weight: usize,
     due: Option<Instant>,
 }
 
-impl<E: Encode> Task<E> {
-    pub(crate) fn new(
-        encoder: E,
-        cut: Cut,
-        [traces, metrics]: [Option<Arc<Pending>>; 2],
-        health: &Arc<Health>,
-    ) -> Self {
+impl Task {
+    /// `queues`: of spans, of metrics.
+    pub(crate) fn new(format: Format, cut: Cut, queues: [Option<Arc<Pending>>; 2], health: &Arc<Health>) -> Self {
         let health = Arc::clone(health);
-        Self { encoder, cut, traces, metrics, health, gathered: Vec::new(), weight: 0, due: None }
+        Self { format, cut, queues, health, gathered: Vec::new(), weight: 0, due: None }
     }
 
     /// Runs until it is told to stop, then puts what is left into queue B and gives back the deadline. Cancel-safe.
     pub(crate) async fn run<S: Snapshot>(&mut self, intake: &mut Consumer<S>) -> (Instant, Option<Last>) {
         loop {
             let due = self.due;
+            if due.is_none() && self.gathered.is_empty() {
+                // What was just encoded gets its turn to be sent before more of a backlog pushes it out of queue B.
+                tokio::task::yield_now().await;
+            }
             let flush = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -95,7 +89,8 @@ impl<E: Encode> Task<E> {
     }
 
     fn snapshot(&self, snapshot: &impl Snapshot) {
-        match &self.metrics {
+        let [_, metrics] = &self.queues;
+        match metrics {
             Some(pending) => {
                 let mut payloads = Vec::new();
                 snapshot.encode(self.cut.bytes, &mut payloads);
@@ -107,10 +102,11 @@ impl<E: Encode> Task<E> {
 
     fn flush<S>(&mut self, intake: &Consumer<S>) {
         self.due = None;
-        match &self.traces {
+        let [traces, _] = &self.queues;
+        match traces {
             Some(pending) => {
                 let mut payloads = Vec::new();
-                self.encoder.encode(&self.gathered, self.cut.bytes, &mut payloads);
+                self.format.encode(&self.gathered, self.cut.bytes, &mut payloads);
                 payloads.into_iter().for_each(|payload| pending.push(payload));
             }
             None => self.unwanted(Signal::Traces, self.gathered.len() as u64),
