@@ -1,7 +1,8 @@
 //! The layout of the eBPF maps that user space writes or reads: keys, values, counter indices.
 //!
 //! In: nothing. Out: constants and `#[repr(C)]` values. The kernel side owns every map; user space only sets
-//! [`Control`], selection entries and policies, and reads counters.
+//! [`Control`], selection entries and policies, and reads counters. [`Offsets`] is no map but the programs' read-only
+//! data, filled in before they are loaded.
 
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -11,7 +12,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
 pub struct Control {
-    /// 0: every hook returns at once. Set last at start and cleared first at stop.
+    /// 0: nothing is captured and no `Process` record is sent; the life of processes is followed all the same, so that
+    /// selection is right from the first call. Set last at start and cleared first at stop.
     pub enabled: u32,
     /// Bits of [`mode`].
     pub mode: u32,
@@ -31,6 +33,8 @@ pub mod mode {
     pub const DECIDE_ON_EXEC: u32 = 1 << 2;
     /// Submit `Process` records of watched processes.
     pub const PROCESS_RECORDS: u32 = 1 << 3;
+    /// Hooks in TLS libraries are attached: socket calls look up whether their thread is inside one.
+    pub const TLS: u32 = 1 << 4;
 }
 
 /// Bits of a value in the hash map `PROCS` (tgid → u32) and of `PORTS` (port in host order → u32).
@@ -61,7 +65,71 @@ pub mod policy {
     pub const IGNORE: u32 = 2;
 }
 
-/// Indices of the per-CPU array `COUNTERS` (u64 each).
+/// A record of the small ring `UNDECIDED`: this process waits for a decision on its executable.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+pub struct Undecided {
+    /// Process id in the initial PID namespace.
+    pub tgid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Where the running kernel keeps the fields that the programs read: byte offsets in the named structures, from its BTF.
+/// The programs' read-only data `OFFSETS`, so that the verifier knows them as constants.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(FromBytes, IntoBytes, Immutable, KnownLayout))]
+#[expect(missing_docs, reason = "each name is the structure and the field it stands for")]
+pub struct Offsets {
+    pub task_files: u32,
+    pub task_flags: u32,
+    pub task_tgid: u32,
+    pub task_signal: u32,
+    pub signal_live: u32,
+    pub files_fdt: u32,
+    pub fdt_fd: u32,
+    pub fdt_max_fds: u32,
+    pub file_inode: u32,
+    pub file_private_data: u32,
+    pub inode_mode: u32,
+    pub inode_ino: u32,
+    pub socket_sk: u32,
+    pub socket_file: u32,
+    pub sk_family: u32,
+    pub sk_state: u32,
+    pub sk_num: u32,
+    pub sk_dport: u32,
+    pub sk_daddr: u32,
+    pub sk_rcv_saddr: u32,
+    pub sk_v6_daddr: u32,
+    pub sk_v6_rcv_saddr: u32,
+    pub sk_flags: u32,
+    pub sk_type: u32,
+    pub sk_protocol: u32,
+    pub sk_socket: u32,
+    pub sk_err: u32,
+    pub sk_max_ack_backlog: u32,
+    /// Byte that holds the bit field `sk_kern_sock`.
+    pub sk_kern_sock: u32,
+    /// Its bit in that byte.
+    pub sk_kern_sock_mask: u32,
+    pub tcp_write_seq: u32,
+    pub tcp_copied_seq: u32,
+    pub tcp_rcv_nxt: u32,
+    pub tcp_snd_una: u32,
+    pub tcp_bytes_received: u32,
+    pub tcp_bytes_acked: u32,
+    pub icsk_ulp_ops: u32,
+    pub unix_addr: u32,
+    pub unix_peer: u32,
+    pub unix_address_len: u32,
+    pub unix_address_name: u32,
+    pub reserved: u32,
+}
+
+/// Indices of the one value of the per-CPU array `COUNTERS` (`[u64; COUNT]`).
 pub mod counter {
     /// Records the hooks tried to submit.
     pub const ATTEMPTED: u32 = 0;
