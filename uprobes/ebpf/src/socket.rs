@@ -1,0 +1,159 @@
+//! One handler for every socket call that moved bytes, whatever hook saw it.
+//!
+//! In: a `struct sock`, what kind it is, and a [`Call`]. Out: `Open` if the connection is new, then one `Data` record,
+//! or a counter that says why not.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use sidelight_events::{
+    ConnKey, DataHeader, direction, flags, kind, layer,
+    maps::{Control, counter, policy},
+};
+
+use crate::{
+    conn::{self, Positions},
+    copy::{self, Buffers},
+    count,
+    kernel::{Memory, offset},
+    maps::POLICIES,
+    select::{self, Verdict},
+    tls,
+};
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
+
+/// `MSG_*` bits of calls that move nothing out of the stream: out-of-band, a look without taking, the error queue.
+pub const NOT_THE_STREAM: i32 = 0x1 | 0x2 | 0x2000;
+/// `MSG_OOB`.
+pub const MSG_OOB: i32 = 0x1;
+/// `MSG_TRUNC`: taken from the stream, but not copied to the caller.
+pub const MSG_TRUNC: i32 = 0x20;
+
+/// The stream sockets that are watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// TCP: positions are its sequence numbers.
+    Tcp = 1,
+    /// Multipath TCP: positions are counted.
+    Mptcp = 2,
+    /// AF_UNIX stream: positions are counted.
+    Unix = 3,
+}
+
+/// A call that moved bytes.
+pub struct Call {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// [`direction`].
+    pub direction: u8,
+    /// `mechanism`.
+    pub mechanism: u8,
+    /// Bytes moved.
+    pub len: u32,
+    /// When it began, 0: unknown.
+    pub begin_ns: u64,
+    /// Where its bytes are in the process.
+    pub buffers: Buffers,
+}
+
+/// CLOCK_MONOTONIC.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// What kind of socket this is; `None`: not one that is watched (datagrams, other families, sockets the kernel opened
+/// for itself, whose calls are not the process's own).
+#[inline(always)]
+pub fn classify<M: Memory>(sk: *const u8) -> Option<Kind> {
+    if M::read::<u16>(sk, offset!(sk_type))? != SOCK_STREAM {
+        return None;
+    }
+    let kernel_own: u8 = M::read(sk, offset!(sk_kern_sock))?;
+    if u32::from(kernel_own) & offset!(sk_kern_sock_mask) as u32 != 0 {
+        return None;
+    }
+    match M::read::<u16>(sk, offset!(sk_family))? {
+        AF_UNIX => Some(Kind::Unix),
+        AF_INET | AF_INET6 => match M::read::<u16>(sk, offset!(sk_protocol))? {
+            IPPROTO_TCP => Some(Kind::Tcp),
+            IPPROTO_MPTCP => Some(Kind::Mptcp),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The handler.
+#[inline(always)]
+pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind: Kind, ino: u64, call: &Call) {
+    if verdict == Verdict::Undecided {
+        return count::add(counter::UNDECIDED, 1);
+    }
+    let (local, remote) = if kind == Kind::Unix { (0, 0) } else { conn::ports::<M>(sk) };
+    if !select::connection(control, verdict, local, remote) {
+        return;
+    }
+    let key = ConnKey { sock: sk as u64, ino };
+    let Some(conn) = conn::find::<M>(sk, kind, key) else {
+        count::add(counter::MAP_FULL, 1);
+        count::add(counter::CALLS, 1);
+        count::add(counter::BYTES_PRESENTED, u64::from(call.len));
+        return count::add(counter::BYTES_LOST, u64::from(call.len));
+    };
+    if conn::is_ignored(conn) {
+        return;
+    }
+    count::add(counter::CALLS, 1);
+    let Some(positions) = Positions::after::<M>(sk, kind, conn, call) else {
+        count::add(counter::BYTES_PRESENTED, u64::from(call.len));
+        count::add(counter::BYTES_LOST, u64::from(call.len));
+        count::add(counter::ATTEMPTED, 1);
+        return count::add(counter::FAULT, 1);
+    };
+    conn::announce::<M>(sk, kind, conn, key, call, &positions);
+    if tls::on_socket_call(control, conn, key, call) {
+        return;
+    }
+    count::add(counter::BYTES_PRESENTED, u64::from(call.len));
+    // SAFETY: a u32 is read whole.
+    let policy = unsafe { POLICIES.get(key) }.copied().unwrap_or(policy::FULL);
+    if policy == policy::IGNORE || positions.unusable {
+        return count::add(counter::BYTES_IGNORED, u64::from(call.len));
+    }
+    let egress = call.direction == direction::EGRESS;
+    let offset = if egress { positions.egress } else { positions.ingress };
+    let header = DataHeader {
+        kind: kind::DATA,
+        direction: call.direction,
+        layer: layer::SOCKET,
+        mechanism: call.mechanism,
+        flags: if kind == Kind::Tcp { flags::SEQ32 } else { 0 } | positions.flags,
+        reserved: 0,
+        cap_len: 0,
+        true_len: call.len,
+        conn: key,
+        tgid: call.tgid,
+        tid: call.tid,
+        task: 0,
+        tls: 0,
+        begin_ns: call.begin_ns,
+        end_ns: now(),
+        offset,
+        other: if egress { 0 } else { positions.egress },
+        wire_seq: if kind == Kind::Tcp { offset as u32 } else { 0 },
+        reserved2: 0,
+    };
+    let buffers = if policy == policy::FULL { call.buffers } else { Buffers::NONE };
+    if !copy::data(header, &buffers) {
+        count::add(counter::BYTES_LOST, u64::from(call.len));
+    }
+}
