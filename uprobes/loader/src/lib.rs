@@ -1,4 +1,21 @@
-//! Loads and attaches the eBPF programs.
+//! Everything that touches the running kernel: loads and attaches the eBPF programs, applies the selection, reads the
+//! ring, and tells of processes.
+//!
+//! In: [`Options`]. Out: [`Started`]: a handle on the hooks, the reading end of the ring, and the start-up table.
 
+#![deny(unsafe_code)]
+
+mod btf;
 mod cgroup;
+mod decide;
+mod hooks;
+mod load;
+mod privilege;
 pub mod process;
+pub mod ring;
+mod select;
+mod sys;
+
+pub use hooks::Hooks;
+pub use load::{Attach, LoadError, Options, Row, Started, State, start};
+pub use select::{Selection, Selector};

@@ -1,0 +1,131 @@
+//! The handle on everything that is attached.
+//!
+//! In: commands of the daemon. Out: words in the maps the hooks read, and the counters they write. Dropping the last
+//! handle, or [`Hooks::detach`], removes every hook; so does the kernel when the process dies.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+};
+use sidelight_events::{
+    ConnKey,
+    maps::{Control, counter, policy},
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::decide::Decider;
+
+/// A map that user space writes, one writer at a time.
+pub(crate) type Shared<T> = Arc<Mutex<T>>;
+
+/// Commands to the hooks. Cheap to clone, usable from every thread.
+#[derive(Clone)]
+pub struct Hooks {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) control: Mutex<Array<MapData, [u32; 4]>>,
+    pub(crate) counters: PerCpuArray<MapData, [u64; counter::COUNT as usize]>,
+    pub(crate) policies: Mutex<HashMap<MapData, [u64; 2], u32>>,
+    /// Programs and links; `None` once detached.
+    pub(crate) ebpf: Mutex<Option<Ebpf>>,
+    pub(crate) decider: Mutex<Option<Decider>>,
+}
+
+impl Hooks {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Capture begins.
+    ///
+    /// # Errors
+    /// The kernel refuses to write the map: nothing is captured.
+    pub fn enable(&self) -> Result<(), MapError> {
+        self.change(|control| control.enabled = 1)
+    }
+
+    /// Capture ends; what is in the ring can still be read.
+    ///
+    /// # Errors
+    /// The kernel refuses to write the map: drop the handle instead.
+    pub fn disable(&self) -> Result<(), MapError> {
+        self.change(|control| control.enabled = 0)
+    }
+
+    /// Sets bits of `maps::mode`.
+    #[allow(dead_code, reason = "for the hooks in TLS libraries")]
+    pub(crate) fn add_mode(&self, bits: u32) -> Result<(), MapError> {
+        self.change(|control| control.mode |= bits)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Control)) -> Result<(), MapError> {
+        let mut map = lock(&self.inner.control);
+        let mut control = map.get(&0, 0)?;
+        if let Ok(control) = Control::mut_from_bytes(control.as_mut_bytes()) {
+            change(control);
+        }
+        map.set(0, control, 0)
+    }
+
+    /// The counters, by index in `maps::counter`, summed over all CPUs.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn counters(&self) -> Result<[u64; counter::COUNT as usize], MapError> {
+        let mut sums = [0; counter::COUNT as usize];
+        for cpu in self.inner.counters.get(&0, 0)?.iter() {
+            for (sum, count) in sums.iter_mut().zip(cpu) {
+                *sum += count;
+            }
+        }
+        Ok(sums)
+    }
+
+    /// How much of a connection is captured from its next call on: a value of `maps::policy`.
+    ///
+    /// # Errors
+    /// The kernel refuses to write the map: the connection keeps the policy it has.
+    pub fn set_policy(&self, conn: ConnKey, policy: u32) -> Result<(), MapError> {
+        let key = [conn.sock, conn.ino];
+        let mut policies = lock(&self.inner.policies);
+        if policy == policy::FULL { forgiving(policies.remove(&key)) } else { policies.insert(key, policy, 0) }
+    }
+
+    /// The connection is over for the tracker: its policy is dropped.
+    ///
+    /// # Errors
+    /// The kernel refuses to write the map: the entry stays until its place is needed.
+    pub fn forget(&self, conn: ConnKey) -> Result<(), MapError> {
+        forgiving(lock(&self.inner.policies).remove(&[conn.sock, conn.ino]))
+    }
+
+    /// Removes every hook now, whoever else holds a handle.
+    pub fn detach(&self) {
+        lock(&self.inner.decider).take();
+        lock(&self.inner.ebpf).take();
+    }
+
+    /// Does something with the programs; `None` once detached.
+    #[allow(dead_code, reason = "for the hooks in TLS libraries")]
+    pub(crate) fn with_programs<T>(&self, job: impl FnOnce(&mut Ebpf) -> T) -> Option<T> {
+        lock(&self.inner.ebpf).as_mut().map(job)
+    }
+}
+
+/// What is not there need not be removed.
+fn forgiving(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// A panic while a map is held leaves nothing half-done: each access is one system call.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
