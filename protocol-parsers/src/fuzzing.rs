@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::contract::{
     Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,
 };
+use crate::detect::{Detection, Sample};
 use crate::exchange::{Emitted, Exchange, ExchangeId, Next, Output};
 
 /// What one parser may hold: 256 waiting exchanges with heads of [`MAX_REST`] bytes at worst.
@@ -218,5 +219,21 @@ pub fn http1(data: &[u8]) {
     feed.close(None, Close::Fin);
     if feed.next.is_none() {
         feed.assert_all_done();
+    }
+}
+
+/// Fuzz target: the first bytes of a connection, of both directions, divided where the first two bytes say.
+pub fn detect(data: &[u8]) {
+    let Some((&[flags, at], bytes)) = data.split_first_chunk::<2>() else { return };
+    let (ingress, egress) = bytes.split_at(usize::from(at).min(bytes.len()));
+    let sample = Sample {
+        ingress,
+        egress,
+        from_start: flags & 1 != 0,
+        role: [None, Some(Role::Client), Some(Role::Server)][usize::from(flags >> 1) % 3],
+        tls: flags & 128 != 0,
+    };
+    if let Detection::Is(_, role) = crate::detect::detect(&sample) {
+        assert!(role.is_some(), "a request was seen: its sender is known");
     }
 }

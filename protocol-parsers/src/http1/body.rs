@@ -86,6 +86,11 @@ impl Body {
         (self.state != State::Adrift).then_some(self.payload)
     }
 
+    /// Nothing of it came yet.
+    pub(super) fn untouched(&self) -> bool {
+        self.payload == 0 && !matches!(self.state, State::Adrift | State::Chunked(_))
+    }
+
     /// It ends with the connection.
     pub(super) fn until_close(&self) -> bool {
         self.state == State::UntilClose

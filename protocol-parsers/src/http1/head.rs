@@ -91,6 +91,17 @@ pub(super) fn request(bytes: &[u8], seen: usize) -> Parsed<RequestHead> {
     }
 }
 
+/// As [`request`], where it is not certain that a message begins at all, as after a loss. The method must be one of the common
+/// ones, or the end of a method whose beginning is missing would be taken for it.
+pub(super) fn certain_request(bytes: &[u8], seen: usize) -> Parsed<RequestHead> {
+    let common = ["GET ", "POST ", "HEAD ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "QUERY "];
+    let begins = |method: &str| {
+        let len = method.len().min(bytes.len());
+        method.as_bytes().get(..len) == bytes.get(..len)
+    };
+    if common.into_iter().any(begins) { request(bytes, seen) } else { Parsed::Not("not a common method") }
+}
+
 /// Heads that need care: folded or odd headers, which are passed over, very many headers, more bytes than may be kept.
 #[cold]
 fn long_request(bytes: &[u8]) -> Parsed<RequestHead> {

@@ -122,7 +122,7 @@ impl Http1 {
                     }
                 }
                 Phase::Lost => {
-                    let Some((start, parsed)) = find(chunk, at, head::request) else { break };
+                    let Some((start, parsed)) = find(chunk, at, head::certain_request) else { break };
                     let Parsed::Whole(head, len) = parsed else { return Ok(Used(start)) };
                     self.requests = Phase::Start;
                     self.request(role, head, chunk, start, len, false, out);
@@ -152,6 +152,7 @@ impl Http1 {
         }
         let framing = head.framing;
         self.pairing.request(head, role, chunk.mark(at), chunk.mark(at + len - 1), len as u64, out);
+        self.disown();
         self.requests = match Body::new(framing) {
             _ if cut => {
                 self.pairing.request_flawed(Incomplete::Truncated);
@@ -183,6 +184,10 @@ impl Http1 {
         let mut at = 0;
         while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match &mut self.responses {
+                Phase::Body(body) if self.pairing.on_trial() && body.untouched() && rest.starts_with(b"HTTP/1.") => {
+                    // What was taken for the head of a body answered a HEAD: it is paired with the wrong request.
+                    return Err(Malformed("a response where a body was to begin"));
+                }
                 Phase::Body(body) => {
                     let taken = body.take(rest);
                     let used = if let Taken::End(used) = taken { used } else { rest.len() };
@@ -199,7 +204,12 @@ impl Http1 {
                     }
                 }
                 Phase::Start => {
-                    at += line_ends(rest);
+                    let blank = line_ends(rest);
+                    if blank > 0 && self.pairing.on_trial() {
+                        // More likely the end of something that was taken for another thing's body.
+                        return Err(Malformed("a line end where a response was to begin"));
+                    }
+                    at += blank;
                     let rest = chunk.bytes.get(at..).unwrap_or_default();
                     if rest.is_empty() {
                         break;

@@ -95,6 +95,11 @@ impl Pairing {
         self.answering
     }
 
+    /// What is paired now is paired on a supposition.
+    pub(super) fn on_trial(&self) -> bool {
+        matches!(self.trust, Trust::Trial { .. })
+    }
+
     /// Requests wait behind the one that is being answered.
     pub(super) fn overlapping(&self) -> bool {
         self.waiting.len() > 1
@@ -119,19 +124,26 @@ impl Pairing {
         self.next += 1;
         let quiet = self.waiting.is_empty() && self.turned;
         self.pipelined |= !self.waiting.is_empty();
-        self.turned = false;
         self.active = true;
         match self.trust {
-            Trust::Trial { drains, .. } if quiet => {
+            Trust::Trial { asked: true, drains } if quiet => {
                 if drains + 1 >= if self.pipelined { DRAINS_PIPELINED } else { 1 } {
                     self.release(out);
                 } else {
                     self.trust = Trust::Trial { drains: drains + 1, asked: true };
                 }
             }
+            Trust::Trial { .. } if self.turned => {
+                // Something was said, and yet older requests have no answer: it was lost, or was not theirs.
+                if !quiet {
+                    self.distrust(Incomplete::Gap, out);
+                }
+                self.trust = Trust::Trial { drains: 0, asked: true };
+            }
             Trust::Unsure if quiet => self.trust = Trust::Trial { drains: 0, asked: true },
             Trust::Sure | Trust::Trial { .. } | Trust::Unsure => {}
         }
+        self.turned = false;
         out.begun(id, role.requests(), first);
         let mut exchange = Box::new(Exchange {
             id,
@@ -155,10 +167,8 @@ impl Pairing {
             out.emitted.push(Emitted::Done(exchange));
         } else {
             exchange.incomplete.insert(Incomplete::Desync);
-            self.retract(out);
-            self.give_up_all(Incomplete::Desync, out);
+            self.distrust(Incomplete::Desync, out);
             out.emitted.push(Emitted::Done(exchange));
-            self.trust = Trust::Unsure;
         }
     }
 
@@ -195,9 +205,8 @@ impl Pairing {
         self.active = true;
         self.request_flawed(why);
         self.request_ended(None, out);
-        if matches!(self.trust, Trust::Trial { .. }) {
-            self.retract(out);
-            self.give_up_all(why, out);
+        if self.on_trial() {
+            return self.distrust(why, out);
         }
         // Requests from before the loss are still answered first, in their order.
         self.trust = Trust::Unsure;
@@ -220,9 +229,7 @@ impl Pairing {
     ) -> Option<Method> {
         let free = self.waiting.front_mut().filter(|waiting| waiting.exchange.response.is_none());
         let Some(waiting) = free else {
-            self.retract(out);
-            self.give_up_all(Incomplete::Gap, out);
-            self.trust = Trust::Unsure;
+            self.distrust(Incomplete::Gap, out);
             return None;
         };
         let exchange = &mut waiting.exchange;
@@ -281,8 +288,9 @@ impl Pairing {
     /// The response direction lost its place: ends and beginnings of responses may be hidden.
     pub(super) fn response_lost(&mut self, why: Incomplete, out: &mut Output) {
         self.turn();
-        let sure = self.trust == Trust::Sure;
-        self.retract(out);
+        if self.on_trial() {
+            return self.distrust(why, out);
+        }
         if self.answering {
             self.response_flawed(why);
             self.response_ended(None, out);
@@ -290,10 +298,9 @@ impl Pairing {
             // The loss began where a response was to begin.
             self.give_up_first(why, out);
         }
-        if !sure {
+        if self.trust == Trust::Unsure {
             self.give_up_all(why, out);
-            self.trust = Trust::Unsure;
-        } else if !self.waiting.is_empty() {
+        } else {
             // A loss is noticed late: these came while responses were lost, each when the one before was answered.
             while self.waiting.len() > 1 {
                 self.give_up_first(why, out);
@@ -305,8 +312,9 @@ impl Pairing {
     /// The connection ended, or its response direction: nothing will be answered any more.
     pub(super) fn end(&mut self, why: Incomplete, out: &mut Output) {
         match self.trust {
-            Trust::Trial { asked: true, .. } => self.release(out),
-            Trust::Trial { asked: false, .. } => self.retract(out),
+            Trust::Trial { asked: true, .. } if !self.answering => self.release(out),
+            // A response that does not end may be another request's, with other framing.
+            Trust::Trial { .. } => self.distrust(why, out),
             Trust::Sure | Trust::Unsure => {}
         }
         self.give_up_all(why, out);
@@ -330,7 +338,7 @@ impl Pairing {
             return;
         };
         self.receiving &= !self.waiting.is_empty();
-        if !matches!(self.trust, Trust::Trial { .. }) {
+        if !self.on_trial() {
             out.emitted.push(Emitted::Done(waiting.exchange));
         } else if self.held.len() < MAX_HELD {
             self.held.push(waiting.exchange);
@@ -350,11 +358,18 @@ impl Pairing {
         self.held.drain(..).for_each(|exchange| unpaired(exchange, out));
     }
 
+    /// Nothing known is known to belong together.
+    fn distrust(&mut self, why: Incomplete, out: &mut Output) {
+        self.retract(out);
+        self.give_up_all(why, out);
+        self.trust = Trust::Unsure;
+    }
+
     fn give_up_first(&mut self, why: Incomplete, out: &mut Output) {
         let Some(mut first) = self.waiting.pop_front() else { return };
         self.answering = false;
         self.receiving &= !self.waiting.is_empty();
-        if matches!(self.trust, Trust::Trial { .. }) && first.exchange.response.is_some() {
+        if self.on_trial() && first.exchange.response.is_some() {
             return unpaired(first.exchange, out);
         }
         // Answered in full, it only waited for the rest of a request whose client saw no use in it any more.

@@ -89,7 +89,7 @@ impl Script {
     }
 }
 
-fn line(exchange: &Exchange) -> String {
+pub(super) fn line(exchange: &Exchange) -> String {
     let Details::Http(http) = exchange.details else { panic!("not HTTP") };
     let text = |span: Option<_>| span.map_or("-", |span| exchange.text.str(span)).to_owned();
     let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
