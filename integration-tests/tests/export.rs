@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use prost::Message as _;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use sidelight::{
-    exporters::{self, Backoff, Batch, Console, Handle, Loss, Payload, Producer, Report, Settings, Signal, Snapshot},
+    exporters::{self, Backoff, Batch, Console, Handle, Loss, Producer, Report, Settings, Signal},
+    metrics::{Metrics, Snapshot},
     model::{Connection, Endpoint, Instance, Resource, Span, SpanId, SpanKind, TraceId, UnixTime},
     semconv::rules::{HttpRules, Method},
     telemetry::{Health, Metric},
@@ -26,28 +26,11 @@ use sidelight_integration_tests::{
     peers::free_port,
     wait_for,
 };
-use sidelight_protocol_parsers::{Details, Exchange, ExchangeId, Role, Shape, Side};
-
-/// A snapshot of some points; they are not looked at here.
-#[derive(Debug)]
-struct Points(u64);
-
-impl Snapshot for Points {
-    fn weight(&self) -> usize {
-        8
-    }
-    fn points(&self) -> u64 {
-        self.0
-    }
-    fn encode(&self, _: usize, out: &mut Vec<Payload>) {
-        let body = ExportMetricsServiceRequest::default().encode_to_vec().into();
-        out.push(Payload { body, items: self.0 });
-    }
-}
+use sidelight_protocol_parsers::{Details, Exchange, ExchangeId, Http, Role, Shape, Side};
 
 struct Exporter {
-    producer: Producer<Points>,
-    handle: Handle<Points>,
+    producer: Producer,
+    handle: Handle,
     health: Arc<Health>,
     connections: Arc<Mutex<Vec<(SocketAddr, SocketAddr, bool)>>>,
 }
@@ -502,7 +485,7 @@ fn bad_end_points_are_refused_at_start() {
         let on_connection: exporters::OnConnection = Arc::new(|_, _| ());
         let settings = Settings::of(OutputFormat::Otlp);
         let config = (&setup.export, &setup.limits);
-        let error = exporters::start::<Points>(config, Console::Stdout, settings, &health, &on_connection).unwrap_err();
+        let error = exporters::start(config, Console::Stdout, settings, &health, &on_connection).unwrap_err();
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(error) = source {
@@ -521,23 +504,76 @@ fn bad_end_points_are_refused_at_start() {
     assert!(errors[2].contains("header \"a b\""), "{}", errors[2]);
 }
 
+/// 3,000 series: 500 status codes of six instances.
+fn snapshot() -> Snapshot {
+    let mut metrics = Metrics::new();
+    for key in 0..6 {
+        let attributes = vec![("service.instance.id".to_owned(), key.to_string())];
+        let (service_name, instance_id) = ("shop".to_owned(), key.to_string());
+        let instance = Arc::new(Instance { service_name, instance_id, key, attributes });
+        for status in 100..600 {
+            let mut span = span(1);
+            span.resource = Arc::new(Resource { instance: Arc::clone(&instance), pid: 1, attributes: Vec::new() });
+            span.exchange.details = Details::Http(Http { status: Some(status), ..Http::default() });
+            metrics.record(&span);
+        }
+    }
+    metrics.snapshot(UnixTime(2))
+}
+
+/// How many points the end point accepted.
+fn points(sink: &Sink) -> usize {
+    let requests = sink.metrics();
+    let resources = requests.iter().flat_map(|request| &request.resource_metrics);
+    let metrics = resources.flat_map(|resource| &resource.scope_metrics).flat_map(|scope| &scope.metrics);
+    let points = metrics.map(|metric| match metric.data.as_ref().unwrap() {
+        Data::Histogram(histogram) => histogram.data_points.len(),
+        other => panic!("{other:?}"),
+    });
+    points.sum()
+}
+
 #[test]
-fn metrics_have_their_own_queue_and_ledger() {
+fn a_metric_snapshot_larger_than_its_queue_passes_piece_by_piece() {
     for protocol in BOTH {
         let sink = Sink::start(protocol);
-        let exporter = Setup::new(protocol, &sink.url("traces"), Some(sink.url("metrics"))).start();
-        exporter.producer.push(Batch::Metrics(Points(7)));
-        sink.wait("the metrics", |sink| sink.metrics().len() == 1);
+        let mut setup = Setup::new(protocol, &sink.url("traces"), Some(sink.url("metrics")));
+        setup.limits.export_queue = 256 * 1024;
+        let exporter = setup.start();
+        assert!(exporter.producer.push(Batch::Metrics(snapshot())));
         exporter.push(1..2);
-        let (health, _) = exporter.stop();
-        assert_eq!((health.load(Metric::PointsBuilt), health.load(Metric::PointsExported)), (7, 7));
+        let (health, report) = exporter.stop();
+        assert_eq!((points(&sink), report), (3000, Report::default()));
+        assert_eq!((health.load(Metric::PointsBuilt), health.load(Metric::PointsExported)), (3000, 3000));
         assert_eq!(ids(&sink), set(1..2));
+        assert!(sink.metrics().len() > 20, "{} requests", sink.metrics().len());
     }
 }
 
 #[test]
+fn a_newer_metric_snapshot_supersedes_what_is_left_of_the_last_one() {
+    let port = free_port();
+    let url = format!("http://127.0.0.1:{port}/v1");
+    let mut setup = Setup::new(Protocol::Http, &format!("{url}/traces"), Some(format!("{url}/metrics")));
+    setup.limits.export_queue = 256 * 1024;
+    let exporter = setup.start();
+    for _ in 0..2 {
+        assert!(exporter.producer.push(Batch::Metrics(snapshot())));
+        wait_for("the queue to fill", Duration::from_secs(10), || {
+            (exporter.health.load(Metric::QueueMetrics) > 32 * 1024).then_some(())
+        });
+    }
+    let sink = Sink::start_on(Protocol::Http, port, None);
+    let (health, _) = exporter.stop();
+    let (accepted, dropped) = (points(&sink) as u64, health.load(Metric::PointsQueueFull));
+    assert_eq!((accepted, accepted + dropped), (health.load(Metric::PointsExported), 6000));
+    assert!((3000..6000).contains(&accepted), "{accepted}: the whole second snapshot and what was left of the first");
+    assert_eq!(health.load(Metric::PointsQueued), 0);
+}
+
+#[test]
 fn the_daemons_own_health_takes_the_configured_way() {
-    use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
+    use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
     for protocol in BOTH {
         let sink = Sink::start(protocol);
         let exporter = Setup::new(protocol, &sink.url("traces"), Some(sink.url("metrics"))).start();

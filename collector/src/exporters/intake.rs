@@ -1,34 +1,27 @@
 //! Queue A: from the ring thread to the exporter's thread.
 //!
 //! In: whole batches of spans, metric snapshots. Out: the same, in order, on the exporter's thread. Bounded in bytes of the
-//! unencoded batches; what does not fit is dropped at once and counted (`queue_full`). Pushing never blocks: one atomic
+//! unencoded spans, and to one snapshot; what does not fit is dropped at once and counted (`queue_full`). Pushing never blocks: one atomic
 //! reservation and one append to a lock-free list, which wakes the exporter if it sleeps.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{
-    pending::Payload,
-    signal::{Loss, Signal},
-};
+use super::signal::{Loss, Signal};
 use crate::{
+    metrics::Snapshot,
     model::Span,
     telemetry::{Health, Metric},
 };
 
-/// The state of all metric series at one time, as the queue sees it.
-pub trait Snapshot: Send + 'static {
-    /// Bytes of memory, the heap included, roughly.
-    fn weight(&self) -> usize;
-    /// How many points are in it.
-    fn points(&self) -> u64;
-    /// Appends it as payloads of about `max_bytes` at most.
-    fn encode(&self, max_bytes: usize, out: &mut Vec<Payload>);
+/// How many points a snapshot has.
+pub(crate) fn points(snapshot: &Snapshot) -> u64 {
+    snapshot.instances.iter().map(|(_, points)| points.len() as u64).sum()
 }
 
 /// Bytes of memory of a span; what it shares with others is not counted.
@@ -38,35 +31,29 @@ fn weight(span: &Span) -> usize {
 
 /// What the ring thread hands over.
 #[derive(Debug)]
-pub enum Batch<S> {
+pub enum Batch {
     /// Finished spans.
     Spans(Vec<Span>),
     /// The state of all metric series at one time.
-    Metrics(S),
+    Metrics(Snapshot),
 }
 
-impl<S: Snapshot> Batch<S> {
+impl Batch {
     /// Its ledger, and how many spans or points are in it.
     pub(crate) fn items(&self) -> (Signal, u64) {
         match self {
             Self::Spans(spans) => (Signal::Traces, spans.len() as u64),
-            Self::Metrics(snapshot) => (Signal::Metrics, snapshot.points()),
+            Self::Metrics(snapshot) => (Signal::Metrics, points(snapshot)),
         }
-    }
-
-    fn weight(&self) -> usize {
-        let content: usize = match self {
-            Self::Spans(spans) => spans.iter().map(weight).sum(),
-            Self::Metrics(snapshot) => snapshot.weight(),
-        };
-        content + size_of::<Self>()
     }
 }
 
 /// What the exporter's thread takes out.
-pub(crate) enum Message<S> {
-    /// A batch and the bytes it holds until [`Consumer::release`].
-    Batch(Batch<S>, usize),
+pub(crate) enum Message {
+    /// Spans and the bytes they hold until [`Consumer::release`].
+    Spans(Vec<Span>, usize),
+    /// A snapshot; the next may be pushed once this one is taken out.
+    Metrics(Snapshot),
     /// Nothing follows; everything must be delivered by then.
     Stop(Instant, Last),
 }
@@ -78,6 +65,8 @@ pub(crate) type Last = Box<dyn FnOnce() + Send>;
 struct Bound {
     capacity: usize,
     used: AtomicUsize,
+    /// A snapshot is in the queue: they have their own bound in series, and one waits at most.
+    snapshot: AtomicBool,
     health: Arc<Health>,
 }
 
@@ -94,37 +83,48 @@ impl Bound {
         self.show();
     }
 
+    /// Gives back what a message holds.
+    fn taken(&self, message: &Message) {
+        match message {
+            Message::Spans(_, weight) => self.release(*weight),
+            Message::Metrics(_) => self.snapshot.store(false, Ordering::Relaxed),
+            Message::Stop(..) => {}
+        }
+    }
+
     fn show(&self) {
         self.health.store(Metric::QueueIntake, self.used.load(Ordering::Relaxed) as u64);
     }
 }
 
 /// The ring thread's end. Cheap to clone.
-#[derive(Debug)]
-pub struct Producer<S> {
-    sender: mpsc::UnboundedSender<Message<S>>,
+#[derive(Clone, Debug)]
+pub struct Producer {
+    sender: mpsc::UnboundedSender<Message>,
     bound: Arc<Bound>,
 }
 
-impl<S> Clone for Producer<S> {
-    fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), bound: Arc::clone(&self.bound) }
-    }
-}
-
-impl<S: Snapshot> Producer<S> {
+impl Producer {
     /// Hands a batch over and counts what is in it as built. What does not fit is dropped and counted, and `false`.
-    pub fn push(&self, batch: Batch<S>) -> bool {
-        let (signal, items) = batch.items();
-        let weight = batch.weight();
+    pub fn push(&self, batch: Batch) -> bool {
         let health = &self.bound.health;
+        let (signal, items) = batch.items();
         signal.built(health, items);
-        if !self.bound.reserve(weight) {
-            signal.dropped(health, Loss::QueueFull, items, "the queue to the exporter is full; limits.span_queue");
+        let (fits, message) = match batch {
+            Batch::Spans(spans) => {
+                let weight = spans.iter().map(weight).sum::<usize>() + size_of::<Message>();
+                (self.bound.reserve(weight), Message::Spans(spans, weight))
+            }
+            Batch::Metrics(snapshot) => {
+                (!self.bound.snapshot.swap(true, Ordering::Relaxed), Message::Metrics(snapshot))
+            }
+        };
+        if !fits {
+            signal.dropped(health, Loss::QueueFull, items, "the queue to the exporter is full (limits.span_queue)");
             return false;
         }
-        if self.sender.send(Message::Batch(batch, weight)).is_err() {
-            self.bound.release(weight);
+        if let Err(mpsc::error::SendError(message)) = self.sender.send(message) {
+            self.bound.taken(&message);
             signal.dropped(health, Loss::Shutdown, items, "the exporter has ended");
             return false;
         }
@@ -138,33 +138,51 @@ impl<S: Snapshot> Producer<S> {
 }
 
 /// The exporter's end.
-pub(crate) struct Consumer<S> {
-    receiver: mpsc::UnboundedReceiver<Message<S>>,
+pub(crate) struct Consumer {
+    receiver: mpsc::UnboundedReceiver<Message>,
     bound: Arc<Bound>,
 }
 
-impl<S> Consumer<S> {
+impl Consumer {
     /// The next message; `None`: every producer is gone. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Option<Message<S>> {
-        self.receiver.recv().await
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        let message = self.receiver.recv().await?;
+        if matches!(message, Message::Metrics(_)) {
+            self.bound.taken(&message);
+        }
+        Some(message)
     }
 
-    /// Gives back the room of batches that are encoded now.
+    /// Gives back the room of spans that are encoded now.
     pub(crate) fn release(&self, weight: usize) {
         self.bound.release(weight);
     }
 
     /// Refuses what is pushed from now on and gives back what is still there.
-    pub(crate) fn close(&mut self) -> impl Iterator<Item = Message<S>> {
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = Batch> {
         self.receiver.close();
-        std::iter::from_fn(|| self.receiver.try_recv().ok())
+        std::iter::from_fn(|| {
+            let message = self.receiver.try_recv().ok()?;
+            self.bound.taken(&message);
+            Some(message)
+        })
+        .filter_map(|message| match message {
+            Message::Spans(spans, _) => Some(Batch::Spans(spans)),
+            Message::Metrics(snapshot) => Some(Batch::Metrics(snapshot)),
+            Message::Stop(..) => None,
+        })
     }
 }
 
 /// A queue of at most `capacity` bytes.
-pub(crate) fn queue<S>(capacity: usize, health: &Arc<Health>) -> (Producer<S>, Consumer<S>) {
+pub(crate) fn queue(capacity: usize, health: &Arc<Health>) -> (Producer, Consumer) {
     health.store(Metric::CapacityIntake, capacity as u64);
     let (sender, receiver) = mpsc::unbounded_channel();
-    let bound = Arc::new(Bound { capacity, used: AtomicUsize::new(0), health: Arc::clone(health) });
+    let bound = Arc::new(Bound {
+        capacity,
+        used: AtomicUsize::new(0),
+        snapshot: AtomicBool::new(false),
+        health: Arc::clone(health),
+    });
     (Producer { sender, bound: Arc::clone(&bound) }, Consumer { receiver, bound })
 }

@@ -15,6 +15,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod outcome;
 mod pending;
+mod pieces;
 mod sender;
 mod signal;
 mod start;
@@ -23,7 +24,7 @@ mod tls;
 mod writer;
 
 pub use connect::{EndpointError, OnConnection, Own};
-pub use intake::{Batch, Producer, Snapshot};
+pub use intake::{Batch, Producer};
 pub use pending::Payload;
 pub use sender::Backoff;
 pub use signal::{Loss, Signal};

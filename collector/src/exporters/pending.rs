@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 use super::signal::{Loss, Signal};
 use crate::telemetry::{Health, Metric};
 
+const FULL: &str = "the end point takes less than there is to send (limits.export_queue)";
+
 /// One encoded request, or some lines of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -44,6 +46,7 @@ pub(crate) struct Pending {
     health: Arc<Health>,
     state: Mutex<State>,
     changed: Notify,
+    freed: Notify,
 }
 
 impl Pending {
@@ -59,6 +62,7 @@ impl Pending {
             health: Arc::clone(health),
             state: Mutex::new(State::default()),
             changed: Notify::new(),
+            freed: Notify::new(),
         }
     }
 
@@ -83,13 +87,10 @@ impl Pending {
             return;
         }
         let size = payload.body.len();
-        let mut lost = 0;
-        while state.bytes + size > self.capacity {
-            let oldest = usize::from(state.on_wire);
-            let Some(old) = state.waiting.remove(oldest) else { break };
-            state.bytes -= old.body.len();
-            lost += old.items;
-        }
+        let mut lost = match self.capacity.checked_sub(size) {
+            Some(room) => self.drop_oldest(&mut state, room),
+            None => 0,
+        };
         if state.bytes + size > self.capacity {
             lost += payload.items;
         } else {
@@ -105,6 +106,39 @@ impl Pending {
             "the end point takes less than we see; limits.export_queue",
         );
         self.changed.notify_one();
+    }
+
+    /// Waits until a payload of this size fits without dropping any, or nothing is taken any more. Cancel-safe.
+    pub(crate) async fn room(&self, size: usize) {
+        loop {
+            {
+                let state = self.state();
+                if state.bytes + size <= self.capacity || state.closed || state.ended {
+                    return;
+                }
+            }
+            self.freed.notified().await;
+        }
+    }
+
+    /// Drops the oldest payloads that are not on the wire until half of the queue is free.
+    pub(crate) fn make_room(&self) {
+        let mut state = self.state();
+        let lost = self.drop_oldest(&mut state, self.capacity / 2);
+        drop(state);
+        self.signal.dropped(&self.health, Loss::QueueFull, lost, FULL);
+    }
+
+    /// Drops until at most `bytes` are left; gives the items lost.
+    fn drop_oldest(&self, state: &mut State, bytes: usize) -> u64 {
+        let mut lost = 0;
+        while state.bytes > bytes {
+            let Some(old) = state.waiting.remove(usize::from(state.on_wire)) else { break };
+            state.bytes -= old.body.len();
+            lost += old.items;
+        }
+        self.show(state);
+        lost
     }
 
     /// The oldest payload, which counts as on the wire until [`Pending::delivered`] or [`Pending::again`]; `None`: closed and
@@ -152,6 +186,8 @@ impl Pending {
         let payload = state.waiting.pop_front()?;
         state.bytes -= payload.body.len();
         self.show(&state);
+        drop(state);
+        self.freed.notify_one();
         Some(payload)
     }
 
@@ -159,6 +195,7 @@ impl Pending {
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_one();
+        self.freed.notify_one();
     }
 
     /// The destination is gone: all that is here or comes later is lost, by `why`.
@@ -173,6 +210,7 @@ impl Pending {
         drop(state);
         self.signal.dropped(&self.health, why, lost, detail);
         self.changed.notify_one();
+        self.freed.notify_one();
     }
 }
 

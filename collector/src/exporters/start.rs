@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     connect::{EndpointError, OnConnection},
     format::Format,
-    intake::{self, Consumer, Last, Message, Producer, Snapshot},
+    intake::{self, Consumer, Last, Producer},
     otlp_grpc::OtlpGrpc,
     otlp_http::OtlpHttp,
     pending::{Payload, Pending},
@@ -81,8 +81,8 @@ pub struct Report {
 
 /// The running exporter.
 #[derive(Debug)]
-pub struct Handle<S> {
-    producer: Producer<S>,
+pub struct Handle {
+    producer: Producer,
     metrics: Option<Arc<Pending>>,
     report: mpsc::Receiver<Report>,
     thread: thread::JoinHandle<()>,
@@ -114,23 +114,25 @@ pub enum Console {
 ///
 /// # Errors
 /// When an end point, a file or TLS is not usable as configured; nothing runs then.
-pub fn start<S: Snapshot>(
+pub fn start(
     (export, limits): (&Export, &Limits),
     console: Console,
     settings: Settings,
     health: &Arc<Health>,
     on_connection: &OnConnection,
-) -> Result<(Producer<S>, Handle<S>), StartError> {
+) -> Result<(Producer, Handle), StartError> {
     let traces = match export.output {
         OutputFormat::Otlp => otlp(Signal::Traces, &export.traces, limits, health, on_connection)?,
         OutputFormat::Console | OutputFormat::OtlpJson => Some(text(export, limits, console, health)?),
     };
     let metrics = otlp(Signal::Metrics, &export.metrics, limits, health, on_connection)?;
+    // Small enough that a snapshot of any size passes through its queue piece by piece.
+    let piece = capacity(Signal::Metrics, limits) / 4;
     let format = Format::new(export.output, export.output_file.is_none() && console.wants_color());
     let (producer, intake) = intake::queue(limits.span_queue, health);
     // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
     let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
-    let cut = Cut { bytes, delay: settings.delay };
+    let cut = Cut { bytes, delay: settings.delay, piece };
     let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
     let [_, own_metrics] = queues.clone();
     let task = Task::new(format, cut, queues, health);
@@ -198,9 +200,9 @@ impl Console {
     }
 }
 
-async fn run<S: Snapshot>(
+async fn run(
     mut task: Task,
-    mut intake: Consumer<S>,
+    mut intake: Consumer,
     [traces, metrics]: [Option<Route>; 2],
     backoff: Backoff,
     health: &Health,
@@ -225,9 +227,11 @@ async fn run<S: Snapshot>(
     traces_queue.inspect(|queue| queue.close());
     let spans_until = until.checked_sub(FOR_LAST).map_or(until, |early| early.max(Instant::now()));
     let first = async {
-        while traces_end.is_none() {
+        let mut pieces_end = false;
+        while traces_end.is_none() || !pieces_end {
             tokio::select! {
-                error = &mut traces => traces_end = Some(error),
+                () = task.rest(), if !pieces_end => pieces_end = true,
+                error = &mut traces, if traces_end.is_none() => traces_end = Some(error),
                 error = &mut metrics, if metrics_end.is_none() => metrics_end = Some(error),
             }
         }
@@ -252,6 +256,7 @@ async fn run<S: Snapshot>(
         points: Signal::Metrics.queued(health),
         errors: [traces_end, metrics_end].into_iter().flatten().flatten().collect(),
     };
+    task.abandon();
     for queue in [traces_queue, metrics_queue].into_iter().flatten() {
         queue.end(Loss::Shutdown, "not sent before the daemon stopped");
     }
@@ -274,16 +279,14 @@ async fn send(
 }
 
 /// What was pushed after the word to stop.
-fn refuse_the_rest<S: Snapshot>(intake: &mut Consumer<S>, health: &Health) {
-    for message in intake.close() {
-        if let Message::Batch(batch, _) = message {
-            let (signal, items) = batch.items();
-            signal.dropped(health, Loss::Shutdown, items, "built after the exporter was told to stop");
-        }
+fn refuse_the_rest(intake: &mut Consumer, health: &Health) {
+    for batch in intake.close() {
+        let (signal, items) = batch.items();
+        signal.dropped(health, Loss::Shutdown, items, "built after the exporter was told to stop");
     }
 }
 
-impl<S: Snapshot> Handle<S> {
+impl Handle {
     /// Takes the daemon's own metrics, encoded, from any thread, if metrics go anywhere. They are in no ledger: they hold it.
     #[must_use]
     pub fn own_metrics(&self) -> Option<Arc<dyn Fn(Bytes) + Send + Sync>> {

@@ -1,7 +1,7 @@
 //! The exporter's task: empties queue A, encodes, fills queue B.
 //!
 //! In: batches, and the word to stop. Out: payloads. Spans are gathered, still counted in queue A, until they are many enough
-//! or have waited long enough; metric snapshots are encoded at once.
+//! or have waited long enough; a metric snapshot is encoded piece by piece.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     format::Format,
-    intake::{Batch, Consumer, Last, Message, Snapshot},
+    intake::{Consumer, Last, Message, points},
     pending::Pending,
+    pieces::Pieces,
     signal::{Loss, Signal},
 };
-use crate::{model::Span, telemetry::Health};
+use crate::{metrics::Snapshot, model::Span, telemetry::Health};
 
 /// When spans are encoded.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Cut {
     pub(crate) bytes: usize,
     /// Longest wait of a span.
     pub(crate) delay: Duration,
+    /// Size of a payload of metrics.
+    pub(crate) piece: usize,
 }
 
 /// What the task works with.
@@ -30,6 +33,7 @@ pub(crate) struct Task {
     cut: Cut,
     pub(crate) queues: [Option<Arc<Pending>>; 2],
     health: Arc<Health>,
+    pieces: Pieces,
     gathered: Vec<Span>,
     weight: usize,
     due: Option<Instant>,
@@ -39,11 +43,11 @@ impl Task {
     /// `queues`: of spans, of metrics.
     pub(crate) fn new(format: Format, cut: Cut, queues: [Option<Arc<Pending>>; 2], health: &Arc<Health>) -> Self {
         let health = Arc::clone(health);
-        Self { format, cut, queues, health, gathered: Vec::new(), weight: 0, due: None }
+        Self { format, cut, queues, health, pieces: Pieces::default(), gathered: Vec::new(), weight: 0, due: None }
     }
 
     /// Runs until it is told to stop, then puts what is left into queue B and gives back the deadline. Cancel-safe.
-    pub(crate) async fn run<S: Snapshot>(&mut self, intake: &mut Consumer<S>) -> (Instant, Option<Last>) {
+    pub(crate) async fn run(&mut self, intake: &mut Consumer) -> (Instant, Option<Last>) {
         loop {
             let due = self.due;
             if due.is_none() && self.gathered.is_empty() {
@@ -56,15 +60,15 @@ impl Task {
                     None => std::future::pending().await,
                 }
             };
+            let [_, metrics] = &self.queues;
+            let room = room(metrics.as_deref(), &self.pieces, self.cut.piece);
             tokio::select! {
                 biased;
                 () = flush => self.flush(intake),
+                () = room => self.piece(),
                 message = intake.next() => match message {
-                    Some(Message::Batch(Batch::Spans(spans), weight)) => self.gather(spans, weight, intake),
-                    Some(Message::Batch(Batch::Metrics(snapshot), weight)) => {
-                        self.snapshot(&snapshot);
-                        intake.release(weight);
-                    }
+                    Some(Message::Spans(spans, weight)) => self.gather(spans, weight, intake),
+                    Some(Message::Metrics(snapshot)) => self.snapshot(snapshot),
                     Some(Message::Stop(deadline, last)) => {
                         self.flush(intake);
                         return (deadline, Some(last));
@@ -78,7 +82,7 @@ impl Task {
         }
     }
 
-    fn gather<S>(&mut self, mut spans: Vec<Span>, weight: usize, intake: &Consumer<S>) {
+    fn gather(&mut self, mut spans: Vec<Span>, weight: usize, intake: &Consumer) {
         self.gathered.append(&mut spans);
         self.weight += weight;
         if self.weight >= self.cut.bytes {
@@ -88,19 +92,42 @@ impl Task {
         }
     }
 
-    fn snapshot(&self, snapshot: &impl Snapshot) {
+    fn snapshot(&mut self, snapshot: Snapshot) {
         let [_, metrics] = &self.queues;
-        match metrics {
-            Some(pending) => {
-                let mut payloads = Vec::new();
-                snapshot.encode(self.cut.bytes, &mut payloads);
-                payloads.into_iter().for_each(|payload| pending.push(payload));
-            }
-            None => self.unwanted(Signal::Metrics, snapshot.points()),
+        let Some(pending) = metrics else { return self.unwanted(Signal::Metrics, points(&snapshot)) };
+        pending.make_room();
+        let left = self.pieces.begin(snapshot);
+        Signal::Metrics.dropped(
+            &self.health,
+            Loss::QueueFull,
+            left,
+            "a newer snapshot came before this one was through",
+        );
+    }
+
+    fn piece(&mut self) {
+        let [_, metrics] = &self.queues;
+        if let (Some(pending), Some(payload)) = (metrics, self.pieces.next(self.cut.piece)) {
+            pending.push(payload);
         }
     }
 
-    fn flush<S>(&mut self, intake: &Consumer<S>) {
+    /// Puts what is left of the snapshot into queue B, as room comes up. Cancel-safe.
+    pub(crate) async fn rest(&mut self) {
+        while !self.pieces.is_empty() {
+            let [_, metrics] = &self.queues;
+            room(metrics.as_deref(), &self.pieces, self.cut.piece).await;
+            self.piece();
+        }
+    }
+
+    /// Counts what is left of the snapshot as lost.
+    pub(crate) fn abandon(&mut self) {
+        let left = self.pieces.abandon();
+        Signal::Metrics.dropped(&self.health, Loss::Shutdown, left, "not sent before the daemon stopped");
+    }
+
+    fn flush(&mut self, intake: &Consumer) {
         self.due = None;
         let [traces, _] = &self.queues;
         match traces {
@@ -117,5 +144,13 @@ impl Task {
 
     fn unwanted(&self, signal: Signal, items: u64) {
         signal.dropped(&self.health, Loss::Unconfigured, items, "no output is configured for it");
+    }
+}
+
+/// Waits until there is a piece and room for it.
+async fn room(metrics: Option<&Pending>, pieces: &Pieces, size: usize) {
+    match metrics {
+        Some(pending) if !pieces.is_empty() => pending.room(size).await,
+        _ => std::future::pending().await,
     }
 }
