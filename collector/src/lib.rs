@@ -13,5 +13,7 @@ pub mod semconv;
 pub mod source;
 pub mod span;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod tracker;

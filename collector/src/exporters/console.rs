@@ -187,3 +187,79 @@ impl std::fmt::Display for Short3 {
         f.pad(&format!("{value:.digits$}{unit}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sidelight_protocol_parsers::Incomplete;
+
+    use super::*;
+    use crate::testing::Case;
+
+    fn lines(cases: &[Case], color: bool) -> String {
+        let mut text = String::new();
+        for case in cases {
+            Console::new(color).line(&case.span(), &mut text);
+        }
+        text
+    }
+
+    #[test]
+    fn lines_are_aligned_and_readable() {
+        let cases = [
+            Case { routes: vec!["/users/{id}"], ..Case::server("GET", "/users/7?x=1&sig=y") },
+            Case { status: Some(404), ..Case::server("PROPFIND", "/") },
+            Case { status: Some(503), ..Case::client("POST", "/a") },
+            Case {
+                status: None,
+                response: false,
+                incomplete: vec![Incomplete::Closed, Incomplete::Truncated],
+                ..Case::client("GET", "/")
+            },
+            Case { remote: Endpoint::Unix(String::new()), ..Case::server("GET", "/unix") },
+        ];
+        insta::assert_snapshot!(lines(&cases, false), @r"
+            00:00:01.001 -> 200   8.00ms nginx            GET /users/{id} /users/7?x=1&sig=REDACTED 192.0.2.7:40000
+            00:00:01.001 -> 404   8.00ms nginx            HTTP / 192.0.2.7:40000
+            00:00:01.001 <- 503   8.00ms nginx            POST http://shop.example:8080/a 198.51.100.9:8080
+            00:00:01.001 <- ---   1.00ms nginx            GET http://shop.example:8080/ 198.51.100.9:8080 error=closed incomplete=closed,truncated
+            00:00:01.001 -> 200   8.00ms nginx            GET /unix unix
+        ");
+    }
+
+    #[test]
+    fn nothing_from_the_wire_controls_the_terminal() {
+        let case = Case::server("GET\x1b[2J", "/a\r\nb\u{9b}31m\u{202e}x\x07?q=\x1b]0;t\x07");
+        let line = lines(&[case], false);
+        assert!(line.ends_with('\n'));
+        assert!(!line.trim_end_matches('\n').contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+        assert!(line.contains("/a\\u{d}\\u{a}b\\u{9b}31m\\u{202e}x\\u{7}?q=\\u{1b}]0;t\\u{7}"), "{line}");
+    }
+
+    #[test]
+    fn color_stands_only_on_terminals() {
+        let case = [Case::server("GET", "/")];
+        assert!(!lines(&case, false).contains('\x1b'));
+        let painted = lines(&case, true);
+        let mut plain = painted.clone();
+        for code in [RESET, DIM, RED, GREEN, YELLOW, BOLD] {
+            plain = plain.replace(code, "");
+        }
+        assert!(painted.contains(GREEN));
+        assert_eq!(plain, lines(&case, false));
+    }
+
+    #[test]
+    fn durations_have_three_digits() {
+        for (nanoseconds, text) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_000, "1.00us"),
+            (12_340, "12.3us"),
+            (123_400, "123us"),
+            (1_234_000, "1.23ms"),
+            (59_990_000_000, "60.0s"),
+        ] {
+            assert_eq!(Short3(nanoseconds).to_string(), text);
+        }
+    }
+}

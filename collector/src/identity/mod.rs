@@ -6,6 +6,8 @@
 mod host;
 mod program;
 mod resource;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

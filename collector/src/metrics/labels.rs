@@ -88,7 +88,7 @@ impl<'a> Key<'a> {
         let origin = Origin::new(span, http);
         let (scheme, (address, port)) = match span.exchange.role {
             Role::Server => (Some(origin.scheme), (None, None)),
-            Role::Client => (None, origin.client(&span.connection.remote, room)),
+            Role::Client => (None, origin.client(room)),
         };
         let names = Names {
             method: span.method,

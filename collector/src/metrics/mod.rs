@@ -10,6 +10,8 @@
 //!   time, as a cumulative stream must after a reset.
 
 mod labels;
+#[cfg(test)]
+mod tests;
 
 use std::{hash::BuildHasher, mem, sync::Arc};
 

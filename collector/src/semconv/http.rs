@@ -9,9 +9,12 @@
 //!   is the scheme's default for a client, and absent for a server (a proxy may have been asked for another).
 //! * `OPTIONS *` has `url.path` `*`, and no path in `url.full`. CONNECT has neither `url.path` nor `url.full`.
 //! * `client.address` is the first forwarded address; absent if that one hides itself; without forwarding the peer's.
+//! * What is concluded from a header's absence (both fall-backs above) is left out when part of the head was not seen.
 //! * `user_agent.original` and `network.local.*`: the former for servers only, the latter not at all (opt-in).
 
-use sidelight_protocol_parsers::{Http, Role};
+use std::net::IpAddr;
+
+use sidelight_protocol_parsers::{Http, Incomplete, Role};
 
 use super::{
     attributes::AttrValue,
@@ -29,6 +32,8 @@ pub(crate) struct Origin<'a> {
     authority: Option<&'a str>,
     userinfo: bool,
     target: Option<Target<'a>>,
+    /// What to take for a client's server if nothing names it.
+    fallback: Option<(IpAddr, u16)>,
 }
 
 impl<'a> Origin<'a> {
@@ -45,23 +50,33 @@ impl<'a> Origin<'a> {
             }
         };
         let (authority, userinfo) = authority.map_or(("", false), url::without_userinfo);
-        Self { scheme, authority: (!authority.is_empty()).then_some(authority), userinfo, target }
+        let authority = (!authority.is_empty()).then_some(authority);
+        let fallback = match span.connection.remote {
+            Endpoint::Inet(ip, port) if authority.is_none() && head_seen(span) => Some((ip, port)),
+            Endpoint::Inet(..) | Endpoint::Unix(_) | Endpoint::Unknown => None,
+        };
+        Self { scheme, authority, userinfo, target, fallback }
     }
 
     /// `server.address` and `server.port` of a client.
-    pub(crate) fn client(&self, remote: &Endpoint, room: &'a mut Short) -> (Option<&'a str>, Option<u16>) {
-        match (self.authority, remote) {
-            (Some(authority), _) => {
-                let (host, port) = url::host_port(authority);
-                (Some(host), port.or_else(|| url::default_port(self.scheme)))
-            }
-            (None, Endpoint::Inet(ip, port)) => {
-                room.address(*ip);
-                (Some(room.as_str()), Some(*port))
-            }
-            (None, Endpoint::Unix(_) | Endpoint::Unknown) => (None, None),
+    pub(crate) fn client(&self, room: &'a mut Short) -> (Option<&'a str>, Option<u16>) {
+        if let Some(authority) = self.authority {
+            let (host, port) = url::host_port(authority);
+            return (Some(host), port.or_else(|| url::default_port(self.scheme)));
         }
+        let Some((ip, port)) = self.fallback else { return (None, None) };
+        room.address(ip);
+        (Some(room.as_str()), Some(port))
     }
+}
+
+/// Whether the request's head was seen whole, so that what it does not say was not sent.
+fn head_seen(span: &Span) -> bool {
+    !span
+        .exchange
+        .incomplete
+        .iter()
+        .any(|why| matches!(why, Incomplete::Truncated | Incomplete::Gap | Incomplete::Desync))
 }
 
 fn lower(scheme: &str) -> &str {
@@ -80,7 +95,7 @@ pub(crate) fn visit(span: &Span, http: &Http, visit: &mut impl FnMut(&'static st
     }
     match span.exchange.role {
         Role::Server => visit_server(span, http, &origin, visit),
-        Role::Client => visit_client(span, &origin, visit),
+        Role::Client => visit_client(&origin, visit),
     }
     if let Some(status) = http.status {
         visit("http.response.status_code", AttrValue::Int(i64::from(status)));
@@ -129,7 +144,8 @@ fn visit_server(span: &Span, http: &Http, origin: &Origin<'_>, visit: &mut impl 
             room.address(ip);
             room.as_str()
         }),
-        None => network::address(&span.connection.remote, &mut room).0,
+        None if head_seen(span) => network::address(&span.connection.remote, &mut room).0,
+        None => None,
     };
     if let Some(client) = client {
         visit("client.address", AttrValue::Str(client));
@@ -139,9 +155,9 @@ fn visit_server(span: &Span, http: &Http, origin: &Origin<'_>, visit: &mut impl 
     }
 }
 
-fn visit_client(span: &Span, origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+fn visit_client(origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
     let mut room = Short::new();
-    let (host, port) = origin.client(&span.connection.remote, &mut room);
+    let (host, port) = origin.client(&mut room);
     if let Some(host) = host {
         visit("server.address", AttrValue::Str(host));
     }
@@ -154,13 +170,13 @@ fn visit_client(span: &Span, origin: &Origin<'_>, visit: &mut impl FnMut(&'stati
         Some(Target::Authority(_)) | None => return,
     };
     let mut room = Short::new();
-    let host = match (origin.authority, &span.connection.remote) {
+    let host = match (origin.authority, origin.fallback) {
         (Some(authority), _) => authority,
-        (None, Endpoint::Inet(ip, port)) => {
-            room.authority(*ip, Some(*port).filter(|port| url::default_port(origin.scheme) != Some(*port)));
+        (None, Some((ip, port))) => {
+            room.authority(ip, Some(port).filter(|port| url::default_port(origin.scheme) != Some(*port)));
             room.as_str()
         }
-        (None, Endpoint::Unix(_) | Endpoint::Unknown) => return,
+        (None, None) => return,
     };
     visit("url.full", AttrValue::Url(Url { scheme: origin.scheme, userinfo: origin.userinfo, host, path, query }));
 }

@@ -13,6 +13,8 @@ pub mod attributes;
 pub mod http;
 pub mod network;
 pub mod rules;
+#[cfg(test)]
+mod tests;
 pub mod url;
 
 /// The schema that the names follow.

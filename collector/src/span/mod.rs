@@ -200,3 +200,105 @@ fn end(exchange: &Exchange) -> sidelight_protocol_parsers::KernelTime {
         (None, _) => request,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sidelight_protocol_parsers::{Incomplete, KernelTime, Side};
+
+    use super::*;
+    use crate::{
+        model::UnixTime,
+        testing::{Case, at, nginx},
+    };
+
+    fn builder() -> SpanBuilder {
+        SpanBuilder::new(IdGenerator::new([3; 32]), Arc::new(HttpRules::new(&[], None)))
+    }
+
+    #[test]
+    fn ids_are_drawn_when_an_exchange_begins_and_kept_until_it_is_done() {
+        let mut builder = builder();
+        let case = Case::server("GET", "/");
+        let connection = case.connection();
+        builder.begun(&connection, ExchangeId(1), Direction::Ingress, at(1));
+        builder.begun(&connection, ExchangeId(2), Direction::Ingress, at(1));
+        let open = *builder.open(&connection, ExchangeId(2)).unwrap();
+        let span = builder.done(&connection, &nginx(), case.exchange(2), ClockOffset(0)).sampled().unwrap();
+        assert_eq!((span.trace_id, span.span_id, span.parent), (open.trace_id, open.span_id, None));
+        assert!(builder.open(&connection, ExchangeId(2)).is_none());
+        assert_eq!(builder.counts(), SpanCounts { built: 1, open: 1, ..SpanCounts::default() });
+    }
+
+    #[test]
+    fn an_exchange_whose_begin_was_not_told_still_has_ids() {
+        let mut builder = builder();
+        let case = Case::server("GET", "/");
+        let built = builder.done(&case.connection(), &nginx(), case.exchange(1), ClockOffset(0));
+        assert_ne!(built.span().span_id.0, [0; 8]);
+        assert_eq!((builder.counts().built, builder.counts().late_ids), (1, 1));
+    }
+
+    #[test]
+    fn open_exchanges_are_bounded() {
+        let mut builder = builder();
+        let connection = Case::server("GET", "/").connection();
+        for id in 0..MAX_OPEN as u64 + 10 {
+            builder.begun(&connection, ExchangeId(id), Direction::Ingress, at(1));
+        }
+        assert_eq!(builder.counts().open, MAX_OPEN as u64);
+    }
+
+    #[test]
+    fn a_traceparent_is_the_parent_of_either_side() {
+        for case in [Case::server("GET", "/"), Case::client("GET", "/")] {
+            let span = Case { context: Some(([7; 16], [8; 8], 1, None)), ..case }.span();
+            assert_eq!((span.trace_id, span.parent), (TraceId([7; 16]), Some(SpanId([8; 8]))));
+            assert_ne!(span.span_id, SpanId([8; 8]));
+        }
+    }
+
+    #[test]
+    fn an_unsampled_trace_is_measured_only_and_counted() {
+        let mut builder = builder();
+        let case = Case { context: Some(([7; 16], [8; 8], 0, None)), ..Case::server("GET", "/") };
+        let built = builder.done(&case.connection(), &nginx(), case.exchange(1), ClockOffset(0));
+        assert_eq!(built.span().duration, 8_000_000);
+        assert!(built.sampled().is_none());
+        assert_eq!((builder.counts().built, builder.counts().unsampled), (0, 1));
+    }
+
+    #[test]
+    fn the_clock_offset_moves_the_start_and_never_the_duration() {
+        let case = Case::server("GET", "/");
+        for offset in [0, 1_700_000_000_000_000_000, -400_000] {
+            let span =
+                builder().done(&case.connection(), &nginx(), case.exchange(1), ClockOffset(offset)).sampled().unwrap();
+            assert_eq!(span.start, UnixTime(1_000_000_u64.saturating_add_signed(offset)));
+            assert_eq!((span.duration, span.first_byte), (8_000_000, Some(4_000_000)));
+        }
+    }
+
+    #[test]
+    fn a_span_ends_with_the_last_byte_that_concerns_its_side() {
+        let early = |role_case: Case| {
+            let mut exchange = role_case.exchange(1);
+            // The server answered at 5 to 9 ms while the request's body went on until 20 ms.
+            exchange.request = Side { last: at(20), ..exchange.request };
+            builder().done(&role_case.connection(), &nginx(), exchange, ClockOffset(0)).sampled().unwrap().duration
+        };
+        assert_eq!(early(Case::server("POST", "/")), 8_000_000);
+        assert_eq!(early(Case::client("POST", "/")), 19_000_000);
+        let aborted = Case { response: false, incomplete: vec![Incomplete::Closed], ..Case::client("GET", "/") }.span();
+        assert_eq!((aborted.duration, aborted.first_byte), (1_000_000, None));
+    }
+
+    #[test]
+    fn a_response_read_before_its_request_was_written_takes_no_negative_time() {
+        let case = Case::client("GET", "/");
+        let mut exchange = case.exchange(1);
+        exchange.request = Side { first: at(10), last: at(10), bytes: 1 };
+        let span = builder().done(&case.connection(), &nginx(), exchange, ClockOffset(0)).sampled().unwrap();
+        assert_eq!((span.duration, span.first_byte), (0, Some(0)));
+        assert_eq!(KernelTime(1).since(KernelTime(2)), 0);
+    }
+}

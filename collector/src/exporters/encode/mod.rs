@@ -5,6 +5,8 @@
 
 mod attributes;
 mod metrics;
+#[cfg(test)]
+mod tests;
 mod traces;
 mod wire;
 

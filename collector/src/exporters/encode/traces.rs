@@ -180,8 +180,12 @@ fn header(resource: &Resource) -> Box<[u8]> {
 fn encode(out: &mut Vec<u8>, span: &Span) {
     wire::bytes(out, 1, &span.trace_id.0);
     wire::bytes(out, 2, &span.span_id.0);
+    // Proto3 leaves out what has its default value, here and with the flags.
     if let Some(state) = span.exchange.context.and_then(|context| context.state) {
-        wire::bytes(out, 3, span.exchange.text.str(state).as_bytes());
+        let state = span.exchange.text.str(state);
+        if !state.is_empty() {
+            wire::bytes(out, 3, state.as_bytes());
+        }
     }
     if let Some(parent) = span.parent {
         wire::bytes(out, 4, &parent.0);
@@ -199,8 +203,11 @@ fn encode(out: &mut Vec<u8>, span: &Span) {
         // Status { code: STATUS_CODE_ERROR }
         out.extend_from_slice(&[wire::key_bytes(15), 2, wire::key_varint(3), 2]);
     }
-    out.extend_from_slice(&wire::key_fixed32(16));
-    out.extend_from_slice(&flags(span).to_le_bytes());
+    let flags = flags(span);
+    if flags != 0 {
+        out.extend_from_slice(&wire::key_fixed32(16));
+        out.extend_from_slice(&flags.to_le_bytes());
+    }
 }
 
 /// `Span.kind` in OTLP.

@@ -1,0 +1,143 @@
+//! Spans and metrics: from a finished exchange to OTLP bytes.
+//!
+//! In: one HTTP exchange whose server span has twelve attributes. Out: time for a span built, measured, encoded.
+
+use std::{collections::BTreeMap, hint::black_box, sync::Arc};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sidelight::{
+    exporters::{console::Console, encode::TraceEncoder, json},
+    identity::{Host, Identities},
+    metrics::Metrics,
+    model::{ClockOffset, Connection, Endpoint, Process, Resource, Span, UnixTime},
+    semconv::rules::HttpRules,
+    span::{IdGenerator, SpanBuilder},
+};
+use sidelight_protocol_parsers::{
+    Details, Direction, Exchange, ExchangeId, Http, HttpVersion, IncompleteSet, KernelTime, Mark, Role, Shape, Side,
+    Text,
+};
+
+/// Spans of one call, as the exporter's batches have them.
+const SPANS: u64 = 512;
+
+fn exchange(id: u64) -> Box<Exchange> {
+    let mark = |time| Mark { time: KernelTime(time), pid: 7, tid: 7, ..Mark::default() };
+    let side = |time| Side { first: mark(time), last: mark(time + 1_000), bytes: 100 };
+    let mut text = Text::with_capacity(128);
+    let http = Http {
+        method: Some(text.push(b"GET")),
+        target: Some(text.push(b"/api/v1/users/4711/orders?limit=20")),
+        version: Some(HttpVersion::H11),
+        host: Some(text.push(b"shop.example.com:8080")),
+        user_agent: Some(text.push(b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36")),
+        status: Some(200),
+        ..Http::default()
+    };
+    Box::new(Exchange {
+        id: ExchangeId(id),
+        protocol: "http1",
+        role: Role::Server,
+        shape: Shape::RequestReply,
+        request: side(1_000_000),
+        response: Some(side(2_000_000)),
+        outcome: None,
+        details: Details::Http(http),
+        context: None,
+        incomplete: IncompleteSet::default(),
+        text,
+    })
+}
+
+fn connection() -> Arc<Connection> {
+    Arc::new(Connection {
+        key: Default::default(),
+        local: Endpoint::Inet([192, 0, 2, 1].into(), 8080),
+        remote: Endpoint::Inet([198, 51, 100, 23].into(), 40_123),
+        tls: false,
+        role: Some(Role::Server),
+    })
+}
+
+fn resource() -> Arc<Resource> {
+    let host = Host { name: "node1".to_owned(), id: None };
+    let process = Process { pid: 7, own_pid: 7, executable: "/usr/sbin/nginx".to_owned(), ..Process::default() };
+    Identities::new(host, BTreeMap::new()).learn(&process)
+}
+
+fn builder() -> SpanBuilder {
+    SpanBuilder::new(IdGenerator::new([1; 32]), Arc::new(HttpRules::new(&[], None)))
+}
+
+fn spans() -> Vec<Span> {
+    let (connection, resource, mut builder) = (connection(), resource(), builder());
+    let spans: Vec<Span> = (0..SPANS)
+        .filter_map(|id| builder.done(&connection, &resource, exchange(id), ClockOffset(0)).sampled())
+        .collect();
+    let mut attributes = 0;
+    spans.iter().for_each(|span| span.visit_attributes(&mut |_, _| attributes += 1));
+    assert_eq!(attributes, 13 * SPANS, "twelve of the conventions and the time to first byte");
+    spans
+}
+
+fn encode(c: &mut Criterion) {
+    let spans = spans();
+    let mut group = c.benchmark_group("encode");
+    group.throughput(Throughput::Elements(SPANS));
+    let mut encoder = TraceEncoder::new();
+    let mut batches = Vec::new();
+    group.bench_function("otlp", |bench| {
+        bench.iter(|| {
+            batches.clear();
+            encoder.encode(black_box(&spans), usize::MAX, &mut batches);
+            batches.len()
+        });
+    });
+    let mut text = String::new();
+    group.bench_function("json", |bench| {
+        bench.iter(|| {
+            text.clear();
+            json::line(black_box(&spans), &mut text);
+            text.len()
+        });
+    });
+    let console = Console::new(false);
+    group.bench_function("console", |bench| {
+        bench.iter(|| {
+            text.clear();
+            black_box(&spans).iter().for_each(|span| console.line(span, &mut text));
+            text.len()
+        });
+    });
+    group.finish();
+}
+
+fn build(c: &mut Criterion) {
+    let (connection, resource, mut builder) = (connection(), resource(), builder());
+    let first = Mark::default();
+    c.bench_function("span/begun and done", |bench| {
+        bench.iter_batched(
+            || exchange(1),
+            |exchange| {
+                builder.begun(&connection, exchange.id, Direction::Ingress, first);
+                builder.done(&connection, &resource, exchange, ClockOffset(0))
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+fn record(c: &mut Criterion) {
+    let spans = spans();
+    let mut metrics = Metrics::new();
+    let mut group = c.benchmark_group("metrics");
+    group.throughput(Throughput::Elements(SPANS));
+    group.bench_function("record", |bench| {
+        bench.iter(|| black_box(&spans).iter().for_each(|span| metrics.record(span)))
+    });
+    assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 1);
+    group.finish();
+}
+
+criterion_group!(benches, encode, build, record);
+criterion_main!(benches);

@@ -1,0 +1,178 @@
+//! Series, limits, expiry, buckets.
+
+use sidelight_protocol_parsers::HttpVersion;
+
+use super::*;
+use crate::{
+    identity::Identities,
+    semconv::attributes::AttrValue,
+    testing::{Case, host, process},
+};
+
+fn labels(labels: &Labels) -> String {
+    let mut text = Vec::new();
+    labels.visit_attributes(&mut |key, value| match value {
+        AttrValue::Int(number) => text.push(format!("{key}={number}")),
+        AttrValue::Str(value) => text.push(format!("{key}={value}")),
+        other => panic!("{other:?} in a metric"),
+    });
+    format!("{} {}", labels.instrument.name(), text.join(" "))
+}
+
+fn points(metrics: &mut Metrics) -> Vec<Point> {
+    metrics.snapshot(UnixTime(1)).instances.into_iter().flat_map(|(_, points)| points).collect()
+}
+
+#[test]
+fn labels_are_those_of_the_conventions() {
+    let mut metrics = Metrics::new();
+    for case in [
+        Case { routes: vec!["/a"], agent: Some("x"), ..Case::server("GET", "/a?b") },
+        Case { tls: true, version: Some(HttpVersion::H10), status: Some(500), ..Case::server("PURGE", "/") },
+        Case { host: None, ..Case::client("GET", "/") },
+        Case { status: None, response: false, incomplete: vec![Incomplete::Closed], ..Case::client("GET", "/") },
+        Case { method: None, ..Case::server("GET", "/") },
+    ] {
+        metrics.record(&case.span());
+    }
+    let mut shown: Vec<String> = points(&mut metrics).iter().map(|point| labels(&point.labels)).collect();
+    shown.sort();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+        http.client.request.duration http.request.method=GET server.address=198.51.100.9 network.protocol.version=1.1 server.port=8080 http.response.status_code=200
+        http.client.request.duration http.request.method=GET server.address=shop.example network.protocol.version=1.1 error.type=closed server.port=8080
+        http.server.request.duration http.request.method=GET http.route=/a url.scheme=http network.protocol.version=1.1 http.response.status_code=200
+        http.server.request.duration http.request.method=_OTHER url.scheme=https network.protocol.version=1.0 error.type=500 http.response.status_code=500
+        http.server.request.duration url.scheme=http network.protocol.version=1.1 http.response.status_code=200
+    ");
+}
+
+#[test]
+fn a_value_on_a_bound_belongs_to_the_bucket_below() {
+    assert!(BOUNDS_NS.iter().zip(BOUNDS).all(|(ns, s)| seconds(*ns) == s));
+    for (at, bound) in BOUNDS_NS.into_iter().enumerate() {
+        for (nanoseconds, bucket) in [(bound - 1, at), (bound, at), (bound + 1, at + 1)] {
+            let mut histogram = Histogram::new(UnixTime(0));
+            histogram.record(nanoseconds);
+            assert_eq!(histogram.buckets.iter().position(|count| *count == 1), Some(bucket), "{nanoseconds}");
+        }
+    }
+}
+
+#[test]
+fn equal_exchanges_share_a_series_and_unequal_ones_do_not() {
+    let mut metrics = Metrics::new();
+    let base = Case::client("GET", "/");
+    let others = [
+        Case { status: Some(201), ..base.clone() },
+        Case { host: Some("b"), ..base.clone() },
+        Case { host: Some("b:1"), ..base.clone() },
+        Case { version: None, ..base.clone() },
+        Case { method: Some("POST"), ..base.clone() },
+        Case { incomplete: vec![Incomplete::Closed], ..base.clone() },
+        Case::server("GET", "/"),
+    ];
+    for _ in 0..3 {
+        metrics.record(&base.span());
+        // The path is no label.
+        metrics.record(&Case { target: Some("/other"), ..base.clone() }.span());
+    }
+    others.iter().for_each(|case| metrics.record(&case.span()));
+    let points = points(&mut metrics);
+    assert_eq!(points.len(), 1 + others.len());
+    let mut counts: Vec<u64> = points.iter().map(|point| point.histogram.count()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 6]);
+}
+
+#[test]
+fn what_was_not_seen_to_its_end_is_counted_but_not_measured() {
+    let mut metrics = Metrics::new();
+    for why in Incomplete::ALL {
+        metrics.record(&Case { incomplete: vec![why], ..Case::server("GET", "/") }.span());
+    }
+    let counts = metrics.counts();
+    assert_eq!((counts.measured, counts.unfinished), (2, 4), "closed and truncated ones are measured");
+}
+
+#[test]
+fn an_instance_over_its_limit_goes_to_its_overflow_series_and_others_do_not() {
+    let mut metrics = Metrics::new();
+    for status in 0..MAX_PER_INSTANCE as u16 + 5 {
+        metrics.record(&Case { status: Some(status), ..Case::server("GET", "/") }.span());
+    }
+    let mut other = Case::server("GET", "/").span();
+    other.resource = Identities::new(host(), Default::default()).learn(&process(1, "/bin/other"));
+    metrics.record(&other);
+    // A series that exists is still found.
+    metrics.record(&Case { status: Some(7), ..Case::server("GET", "/") }.span());
+    let counts = metrics.counts();
+    assert_eq!((counts.measured, counts.overflow), (MAX_PER_INSTANCE as u64 + 2, 5));
+    let points = points(&mut metrics);
+    assert_eq!(points.len(), MAX_PER_INSTANCE + 2);
+    let overflow: Vec<_> = points.iter().filter(|point| point.labels.is_overflow()).collect();
+    assert_eq!(overflow.len(), 1);
+    assert_eq!(overflow[0].histogram.count(), 5);
+}
+
+#[test]
+fn all_instances_together_have_a_limit() {
+    let mut metrics = Metrics::new();
+    let mut identities = Identities::new(host(), Default::default());
+    let mut sent = 0;
+    for instance in 0..11 {
+        let resource = identities.learn(&process(instance, &format!("/bin/{instance}")));
+        for status in 0..MAX_PER_INSTANCE as u16 {
+            let mut span = Case { status: Some(status), ..Case::server("GET", "/") }.span();
+            span.resource = Arc::clone(&resource);
+            metrics.record(&span);
+            sent += 1;
+        }
+    }
+    let counts = metrics.counts();
+    assert_eq!(counts.measured, MAX_SERIES as u64);
+    assert_eq!(counts.measured + counts.overflow, sent);
+    assert_eq!(counts.series, MAX_SERIES as u64 + 1);
+}
+
+#[test]
+fn an_idle_series_is_dropped_after_five_intervals_and_starts_anew() {
+    let mut metrics = Metrics::new();
+    let mut span = Case::server("GET", "/").span();
+    let busy = Case { status: Some(404), ..Case::server("GET", "/") }.span();
+    metrics.record(&span);
+    let first = points(&mut metrics)[0].histogram.clone();
+    assert_eq!((first.start, first.count()), (UnixTime(1_009_000_000), 1));
+    for idle in 1..=IDLE_INTERVALS {
+        metrics.record(&busy);
+        assert_eq!(points(&mut metrics).len(), if idle < IDLE_INTERVALS { 2 } else { 1 }, "{idle}");
+    }
+    span.start = UnixTime(9_000_000_000);
+    metrics.record(&span);
+    let again = points(&mut metrics).into_iter().find(|point| point.labels.key() == key_of(&span).key()).unwrap();
+    assert_eq!((again.histogram.start, again.histogram.count()), (UnixTime(9_008_000_000), 1));
+}
+
+fn key_of(span: &Span) -> Labels {
+    let Details::Http(http) = &span.exchange.details else { panic!("not HTTP") };
+    Key::new(span, http, &mut Short::new()).labels(&span.http)
+}
+
+#[test]
+fn an_idle_instance_goes_with_its_last_series() {
+    let mut metrics = Metrics::new();
+    metrics.record(&Case::server("GET", "/").span());
+    for _ in 0..IDLE_INTERVALS {
+        assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 1);
+    }
+    assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 0);
+    assert_eq!((metrics.instances.len(), metrics.own, metrics.counts().series), (0, 0, 0));
+}
+
+#[test]
+fn a_known_series_costs_no_allocation() {
+    let span = Case::client("GET", "/").span();
+    let mut metrics = Metrics::new();
+    metrics.record(&span);
+    assert_eq!(allocation_counter::measure(|| metrics.record(&span)).count_total, 0);
+    assert_eq!(metrics.counts().measured, 2);
+}

@@ -1,0 +1,150 @@
+//! Exchanges and spans for tests, described by what differs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sidelight_events::ConnKey;
+use sidelight_protocol_parsers::{
+    Details, Direction, Exchange, ExchangeId, Http, HttpVersion, Incomplete, IncompleteSet, KernelTime, Mark, Role,
+    Shape, Side, Text, TraceContext,
+};
+
+use crate::{
+    identity::{Host, Identities},
+    model::{ClockOffset, Connection, Endpoint, Process, Resource, Span},
+    semconv::rules::HttpRules,
+    span::{Built, IdGenerator, SpanBuilder},
+};
+
+/// A request as its words, and what is around it. Times: the request at 1 and 2 ms, the response at 5 and 9 ms.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) role: Role,
+    pub(crate) method: Option<&'static str>,
+    pub(crate) target: Option<&'static str>,
+    pub(crate) host: Option<&'static str>,
+    pub(crate) agent: Option<&'static str>,
+    pub(crate) forwarded: Option<&'static str>,
+    pub(crate) status: Option<u16>,
+    pub(crate) version: Option<HttpVersion>,
+    pub(crate) bodies: [Option<u64>; 2],
+    pub(crate) tls: bool,
+    pub(crate) remote: Endpoint,
+    pub(crate) incomplete: Vec<Incomplete>,
+    pub(crate) context: Option<([u8; 16], [u8; 8], u8, Option<&'static str>)>,
+    pub(crate) routes: Vec<&'static str>,
+    pub(crate) response: bool,
+}
+
+impl Case {
+    fn new(role: Role, method: &'static str, target: &'static str, remote: &str) -> Self {
+        Self {
+            role,
+            method: Some(method),
+            target: Some(target),
+            host: Some("shop.example:8080"),
+            agent: None,
+            forwarded: None,
+            status: Some(200),
+            version: Some(HttpVersion::H11),
+            bodies: [None; 2],
+            tls: false,
+            remote: inet(remote),
+            incomplete: Vec::new(),
+            context: None,
+            routes: Vec::new(),
+            response: true,
+        }
+    }
+
+    pub(crate) fn server(method: &'static str, target: &'static str) -> Self {
+        Self::new(Role::Server, method, target, "192.0.2.7:40000")
+    }
+
+    pub(crate) fn client(method: &'static str, target: &'static str) -> Self {
+        Self::new(Role::Client, method, target, "198.51.100.9:8080")
+    }
+
+    pub(crate) fn connection(&self) -> Arc<Connection> {
+        Arc::new(Connection {
+            key: ConnKey { sock: 1, ino: 2 },
+            local: inet("203.0.113.1:8080"),
+            remote: self.remote.clone(),
+            tls: self.tls,
+            role: Some(self.role),
+        })
+    }
+
+    pub(crate) fn exchange(&self, id: u64) -> Box<Exchange> {
+        let mut text = Text::default();
+        let mut push = |part: Option<&str>| part.map(|part| text.push(part.as_bytes()));
+        let http = Http {
+            method: push(self.method),
+            target: push(self.target),
+            version: self.version,
+            host: push(self.host),
+            user_agent: push(self.agent),
+            forwarded_for: push(self.forwarded),
+            status: self.status,
+            request_body: self.bodies[0],
+            response_body: self.bodies[1],
+        };
+        let context = self.context.map(|(trace_id, span_id, flags, state)| TraceContext {
+            trace_id,
+            span_id,
+            flags,
+            state: push(state),
+        });
+        let mut incomplete = IncompleteSet::default();
+        self.incomplete.iter().for_each(|why| incomplete.insert(*why));
+        let side = |first, last| Side { first: at(first), last: at(last), bytes: 100 };
+        Box::new(Exchange {
+            id: ExchangeId(id),
+            protocol: "http1",
+            role: self.role,
+            shape: Shape::RequestReply,
+            request: side(1, 2),
+            response: self.response.then(|| side(5, 9)),
+            outcome: None,
+            details: Details::Http(http),
+            context,
+            incomplete,
+            text,
+        })
+    }
+
+    pub(crate) fn built(&self) -> Built {
+        let routes: Vec<String> = self.routes.iter().map(|&route| route.to_owned()).collect();
+        let mut builder = SpanBuilder::new(IdGenerator::new([1; 32]), Arc::new(HttpRules::new(&routes, None)));
+        let connection = self.connection();
+        builder.begun(&connection, ExchangeId(1), Direction::Ingress, at(1));
+        builder.done(&connection, &nginx(), self.exchange(1), ClockOffset(1_000_000_000))
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        match self.built() {
+            Built::Sampled(span) | Built::Unsampled(span) => span,
+        }
+    }
+}
+
+/// A mark at a millisecond.
+pub(crate) fn at(millisecond: u64) -> Mark {
+    Mark { time: KernelTime(millisecond * 1_000_000), ..Mark::default() }
+}
+
+pub(crate) fn inet(text: &str) -> Endpoint {
+    let address: std::net::SocketAddr = text.parse().unwrap();
+    Endpoint::Inet(address.ip(), address.port())
+}
+
+pub(crate) fn host() -> Host {
+    Host { name: "node1".to_owned(), id: Some("0123456789abcdef0123456789abcdef".to_owned()) }
+}
+
+pub(crate) fn process(pid: u32, executable: &str) -> Process {
+    Process { pid, own_pid: pid, executable: executable.to_owned(), ..Process::default() }
+}
+
+pub(crate) fn nginx() -> Arc<Resource> {
+    Identities::new(host(), BTreeMap::new()).learn(&process(4321, "/usr/sbin/nginx"))
+}
