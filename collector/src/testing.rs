@@ -15,6 +15,9 @@ use crate::{
     span::{Built, IdGenerator, SpanBuilder},
 };
 
+/// Trace id, span id, flags, state.
+type Context = ([u8; 16], [u8; 8], u8, Option<&'static str>);
+
 /// A request as its words, and what is around it. Times: the request at 1 and 2 ms, the response at 5 and 9 ms.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -30,7 +33,7 @@ pub(crate) struct Case {
     pub(crate) tls: bool,
     pub(crate) remote: Endpoint,
     pub(crate) incomplete: Vec<Incomplete>,
-    pub(crate) context: Option<([u8; 16], [u8; 8], u8, Option<&'static str>)>,
+    pub(crate) context: Option<Context>,
     pub(crate) routes: Vec<&'static str>,
     pub(crate) response: bool,
 }

@@ -115,23 +115,31 @@ fn an_instance_over_its_limit_goes_to_its_overflow_series_and_others_do_not() {
 }
 
 #[test]
-fn all_instances_together_have_a_limit() {
+fn all_instances_together_have_a_limit_in_series_and_memory() {
     let mut metrics = Metrics::new();
     let mut identities = Identities::new(host(), Default::default());
     let mut sent = 0;
-    for instance in 0..11 {
-        let resource = identities.learn(&process(instance, &format!("/bin/{instance}")));
-        for status in 0..MAX_PER_INSTANCE as u16 {
-            let mut span = Case { status: Some(status), ..Case::server("GET", "/") }.span();
-            span.resource = Arc::clone(&resource);
-            metrics.record(&span);
-            sent += 1;
+    let mut span = Case::client("GET", "/").span();
+    let used = allocation_counter::measure(|| {
+        for instance in 0..11 {
+            span.resource = identities.learn(&process(instance, &format!("/bin/{instance}")));
+            for status in 0..MAX_PER_INSTANCE as u16 {
+                let Details::Http(http) = &mut span.exchange.details else { panic!("not HTTP") };
+                http.status = Some(status);
+                metrics.record(&span);
+                sent += 1;
+            }
         }
-    }
+    });
     let counts = metrics.counts();
     assert_eq!(counts.measured, MAX_SERIES as u64);
     assert_eq!(counts.measured + counts.overflow, sent);
     assert_eq!(counts.series, MAX_SERIES as u64 + 1);
+    let snapshot = allocation_counter::measure(|| assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 11));
+    // Requested bytes; the allocator's own overhead comes on top.
+    assert!(used.bytes_current < 8 << 20, "{} bytes", used.bytes_current);
+    assert!(snapshot.bytes_max < 4 << 20, "{} bytes", snapshot.bytes_max);
+    println!("{} bytes of series, {} of a snapshot", used.bytes_current, snapshot.bytes_max);
 }
 
 #[test]
