@@ -178,4 +178,49 @@ mod tests {
         assert_eq!(verdict(&data, b""), "unknown");
         assert_eq!(verdict(b"SSH-2.0-OpenSSH_9.2\r\n", b""), "ssh");
     }
+
+    /// A million buffers as binary protocols fill them: random, mostly zero, of small numbers, of text that is not HTTP.
+    #[test]
+    fn foreign_bytes_are_never_taken_for_http() {
+        let mut state = 7_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let words =
+            [&b"GET "[..], b" HTTP/1.1", b"\r\n", b"HTTP/1.1 200", b": ", b"/", b" ", b"POST", b"Host", b"\n\n", b"\0"];
+        let (mut buffer, mut wrong, mut opaque) = (Vec::new(), 0, 0);
+        for round in 0..1_000_000_u32 {
+            buffer.clear();
+            let len = 4 + (random() % 60) as usize;
+            while buffer.len() < len {
+                let bits = random();
+                match round % 5 {
+                    0 => buffer.extend(bits.to_le_bytes()),
+                    1 => buffer.extend([(bits & 1 & bits >> 9) as u8 * (bits >> 16) as u8, 0]),
+                    2 => buffer.extend([0, 0, 0, (bits % 32) as u8, (bits >> 8) as u8 % 4]),
+                    3 => buffer.extend([32 + (bits % 95) as u8, 32 + (bits >> 8 & 63) as u8]),
+                    // HTTP's own words in an order that makes no request.
+                    _ => buffer.extend(words[(bits % words.len() as u64) as usize]),
+                }
+            }
+            let at = (random() % buffer.len() as u64) as usize;
+            let (a, b) = buffer.split_at(at);
+            let from_start = round & 1 == 0;
+            match detect(&Sample { from_start, ..sample(a, b) }) {
+                Detection::Is(..) if !is_a_request(a) && !is_a_request(b) => wrong += 1,
+                Detection::Opaque(_) => opaque += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(wrong, 0);
+        assert!(opaque < 100, "{opaque} of a million are called TLS or SSH");
+    }
+
+    /// The words made one after all.
+    fn is_a_request(bytes: &[u8]) -> bool {
+        String::from_utf8_lossy(bytes).split('\n').any(|line| line.trim_end().ends_with(" HTTP/1.1"))
+    }
 }

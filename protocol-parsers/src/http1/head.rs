@@ -91,15 +91,27 @@ pub(super) fn request(bytes: &[u8], seen: usize) -> Parsed<RequestHead> {
     }
 }
 
+/// Methods that are common enough to recognise a message by.
+const METHODS: [&[u8]; 10] =
+    [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE ", b"QUERY "];
+
 /// As [`request`], where it is not certain that a message begins at all, as after a loss. The method must be one of the common
 /// ones, or the end of a method whose beginning is missing would be taken for it.
 pub(super) fn certain_request(bytes: &[u8], seen: usize) -> Parsed<RequestHead> {
-    let common = ["GET ", "POST ", "HEAD ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "QUERY "];
-    let begins = |method: &str| {
-        let len = method.len().min(bytes.len());
-        method.as_bytes().get(..len) == bytes.get(..len)
-    };
-    if common.into_iter().any(begins) { request(bytes, seen) } else { Parsed::Not("not a common method") }
+    let begins = |method: &[u8]| method.iter().zip(bytes).all(|(a, b)| a == b);
+    if METHODS.into_iter().any(begins) { request(bytes, seen) } else { Parsed::Not("not a common method") }
+}
+
+/// Whether a whole request head stands somewhere in these bytes: behind the rest of an older message, say.
+pub(super) fn holds_request(bytes: &[u8]) -> bool {
+    let heads_end = memchr::memmem::find_iter(bytes, b" HTTP/1.").filter_map(|at| bytes.get(..at));
+    // The first few: each costs a search back to its method.
+    heads_end.take(4).any(|before| {
+        METHODS.into_iter().any(|method| {
+            let head = memchr::memmem::rfind(before, method).and_then(|start| bytes.get(start..));
+            head.is_some_and(|head| matches!(request(head, 0), Parsed::Whole(..) | Parsed::Cut(_)))
+        })
+    })
 }
 
 /// Heads that need care: folded or odd headers, which are passed over, very many headers, more bytes than may be kept.

@@ -47,7 +47,7 @@ enum Phase {
 /// One connection's parser.
 struct Http1 {
     role: Option<Role>,
-    /// Bytes have agreed with the role.
+    /// The role is known from a head, not only supposed.
     settled: bool,
     requests: Phase,
     responses: Phase,
@@ -59,21 +59,26 @@ impl Http1 {
         Self { role, settled: false, requests: Phase::Start, responses: Phase::Start, pairing: Pairing::new() }
     }
 
-    /// The role, found from who sends requests if it was not known, and turned round if it proves wrong at once.
-    fn role(&mut self, chunk: &Chunk<'_>) -> Option<Role> {
-        if !self.settled {
-            let sends_requests = match (head::response(chunk.bytes, 0), head::request(chunk.bytes, 0)) {
-                (Parsed::Whole(..) | Parsed::Cut(_), _) => Some(false),
-                (_, Parsed::Whole(..) | Parsed::Cut(_)) => Some(true),
-                _ => None,
-            };
-            if let Some(sends_requests) = sends_requests {
-                let dir = if sends_requests { chunk.dir } else { chunk.dir.opposite() };
-                self.role = Some(Role::of_requests(dir));
-                self.settled = true;
+    /// Finds the first head, and with it who asks, whatever was supposed. What precedes it is the rest of an older message.
+    fn settle(&mut self, chunk: &Chunk<'_>) -> Result<Role, Used> {
+        let found = |start, asks: bool| {
+            let dir = if asks { chunk.dir } else { chunk.dir.opposite() };
+            (start, Role::of_requests(dir))
+        };
+        let (start, role) = match (find(chunk, 0, head::response), find(chunk, 0, head::request)) {
+            (Some((start, Parsed::Whole(..) | Parsed::Cut(_))), _) => found(start, false),
+            (_, Some((start, Parsed::Whole(..) | Parsed::Cut(_)))) => found(start, true),
+            (response, request) => {
+                let growing = [response.map(|(start, _)| start), request.map(|(start, _)| start)];
+                return Err(Used(growing.into_iter().flatten().min().unwrap_or(chunk.bytes.len())));
             }
+        };
+        if start > 0 {
+            (self.requests, self.responses) = (Phase::Lost, Phase::Lost);
         }
-        self.role
+        self.settled = true;
+        self.role = Some(role);
+        Ok(role)
     }
 
     fn requests(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
@@ -122,8 +127,11 @@ impl Http1 {
                     }
                 }
                 Phase::Lost => {
-                    let Some((start, parsed)) = find(chunk, at, head::certain_request) else { break };
-                    let Parsed::Whole(head, len) = parsed else { return Ok(Used(start)) };
+                    let (start, head, len) = match find(chunk, at, head::certain_request) {
+                        Some((start, Parsed::Whole(head, len))) => (start, head, len),
+                        Some((start, Parsed::More)) => return Ok(Used(start)),
+                        Some((_, Parsed::Cut(_) | Parsed::Not(_))) | None => break,
+                    };
                     self.requests = Phase::Start;
                     self.request(role, head, chunk, start, len, false, out);
                     at = start + len;
@@ -145,7 +153,6 @@ impl Http1 {
         cut: bool,
         out: &mut Output,
     ) {
-        self.settled = true;
         if matches!(&self.responses, Phase::Body(body) if body.adrift()) {
             self.responses = Phase::Lost;
             self.pairing.response_ended(None, out);
@@ -235,8 +242,11 @@ impl Http1 {
                     }
                 }
                 Phase::Lost => {
-                    let Some((start, parsed)) = find(chunk, at, head::response) else { break };
-                    let Parsed::Whole(head, len) = parsed else { return Ok(Used(start)) };
+                    let (start, head, len) = match find(chunk, at, head::response) {
+                        Some((start, Parsed::Whole(head, len))) => (start, head, len),
+                        Some((start, Parsed::More)) => return Ok(Used(start)),
+                        Some((_, Parsed::Cut(_) | Parsed::Not(_))) | None => break,
+                    };
                     self.responses = Phase::Start;
                     let switched = self.response(&head, chunk, start, len, out);
                     at = start + len;
@@ -251,7 +261,6 @@ impl Http1 {
 
     /// A response's head, `len` bytes from `at`. Whether the connection leaves HTTP/1.
     fn response(&mut self, head: &ResponseHead, chunk: &Chunk<'_>, at: usize, len: usize, out: &mut Output) -> bool {
-        self.settled = true;
         // "A client MUST be able to parse one or more 1xx responses": they announce, the final one answers.
         if matches!(head.status, 100..=199) && head.status != 101 {
             return false;
@@ -304,16 +313,16 @@ fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
-/// Looks for a head where a call's bytes begin: at the start of what was kept, else of what is new. `None`: there is none, nor
-/// may one be growing.
+/// Looks for a head where a call's bytes begin: at the start of what was kept, else of what is new; or for one that may
+/// be growing there.
 fn find<T>(chunk: &Chunk<'_>, at: usize, parse: fn(&[u8], usize) -> Parsed<T>) -> Option<(usize, Parsed<T>)> {
-    let starts = if chunk.kept.len == 0 { [Some(0), None] } else { [Some(0), Some(chunk.kept.len)] };
+    let starts = [Some(0), Some(chunk.kept.len).filter(|len| *len > 0)];
     let mut growing = None;
     for start in starts.into_iter().flatten().filter(|start| *start >= at) {
         match parse(chunk.bytes.get(start..)?, 0) {
-            Parsed::Whole(head, len) => return Some((start, Parsed::Whole(head, len))),
+            found @ (Parsed::Whole(..) | Parsed::Cut(_)) => return Some((start, found)),
             Parsed::More if growing.is_none() => growing = Some((start, Parsed::More)),
-            Parsed::Cut(_) | Parsed::More | Parsed::Not(_) => {}
+            Parsed::More | Parsed::Not(_) => {}
         }
     }
     growing
@@ -329,11 +338,12 @@ fn reason(why: Lost) -> Incomplete {
 
 impl Parser for Http1 {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
-        let Some(role) = self.role(&chunk) else {
-            // Nobody's role is known before a whole head: wait for it while one may be growing.
-            let growing = matches!(head::request(chunk.bytes, 0), Parsed::More)
-                || matches!(head::response(chunk.bytes, 0), Parsed::More);
-            return Ok(Used(if growing { 0 } else { chunk.bytes.len() }));
+        let role = match self.role.filter(|_| self.settled) {
+            Some(role) => role,
+            None => match self.settle(&chunk) {
+                Ok(role) => role,
+                Err(used) => return Ok(used),
+            },
         };
         if chunk.dir == role.requests() {
             self.requests(role, &chunk, out)

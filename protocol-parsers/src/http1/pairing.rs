@@ -6,8 +6,8 @@
 //! number of requests under way is unknown. A new request that comes when nothing known is outstanding, right after bytes of
 //! the other direction, is then taken for a *quiet point*; that can be an error only if the client pipelines and something
 //! invisible is still outstanding, which shows later as one response too many. So what is paired behind a supposed quiet
-//! point is *on trial*: finished exchanges are held until the connection has drained and a further request came, or the
-//! connection was idle or closed; a response too many takes the responses from all of them.
+//! point is *on trial*: finished exchanges are held until the connection has drained and gone on some times, was idle, or
+//! ended well; a response too many takes the responses from all of them.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,9 @@ const MAX_WAITING: usize = 256;
 /// Exchanges that may be held on trial. Beyond, they are given up.
 const MAX_HELD: usize = 32;
 
-/// How often a connection must drain before a trial ends, if requests were seen to overlap on it.
+/// How often a connection must drain before a trial ends: more than once, for one invisible request more than is known takes
+/// two drains to show. If requests were seen to overlap on it, there may be more.
+const DRAINS: u8 = 2;
 const DRAINS_PIPELINED: u8 = 4;
 
 /// How well the queue is known to stand for the connection.
@@ -127,7 +129,7 @@ impl Pairing {
         self.active = true;
         match self.trust {
             Trust::Trial { asked: true, drains } if quiet => {
-                if drains + 1 >= if self.pipelined { DRAINS_PIPELINED } else { 1 } {
+                if drains + 1 >= if self.pipelined { DRAINS_PIPELINED } else { DRAINS } {
                     self.release(out);
                 } else {
                     self.trust = Trust::Trial { drains: drains + 1, asked: true };

@@ -19,9 +19,8 @@ enum Kind {
 /// for a request, which in a connection joined in the middle may stand behind the rest of an older one's body.
 pub(super) fn score(sample: &Sample<'_>) -> Score {
     let (ingress, egress) = (kind(sample.ingress), kind(sample.egress));
-    let answers = |response: &Kind, other: &[u8]| {
-        *response == Kind::Response && !sample.from_start && memchr::memmem::find(other, b" HTTP/1.").is_some()
-    };
+    let answers =
+        |response: &Kind, other: &[u8]| *response == Kind::Response && !sample.from_start && head::holds_request(other);
     if ingress == Kind::Request || (answers(&egress, sample.ingress)) {
         return Score::Certain(Some(Role::of_requests(Direction::Ingress)));
     }

@@ -69,19 +69,8 @@ fn byte_by_byte_gives_the_same_exchanges() {
 
 /// Checks one loss: nothing wrong, and whole again behind it.
 fn check_loss(traffic: &Traffic, role: Role, told: Option<Role>, missing: &Missing) {
-    let feed = std::panic::AssertUnwindSafe(traffic.play(role, told, missing));
-    let whole = std::panic::catch_unwind(|| traffic.check(&feed)).unwrap_or_else(|_| {
-        panic!(
-            "{missing:?}: {:#?} {:?} {:#?}",
-            lines(&feed),
-            feed.refused,
-            traffic
-                .writes
-                .iter()
-                .map(|w| format!("{} {:?} {}", w.burst, w.from, String::from_utf8_lossy(&w.bytes)))
-                .collect::<Vec<_>>()
-        );
-    });
+    let feed = traffic.play(role, told, missing);
+    let whole = traffic.check(&feed, &format!("{missing:?}"));
     let mut end = 0;
     let touched = traffic.writes.iter().filter(|write| write.from == missing.from).find_map(|write| {
         end += write.bytes.len();
@@ -91,29 +80,19 @@ fn check_loss(traffic: &Traffic, role: Role, told: Option<Role>, missing: &Missi
     // Noticed late, it is between requests and responses of the burst behind it.
     let right_from = touched + if missing.late { 2 } else { 1 };
     for (id, truth) in traffic.truth.iter().enumerate().filter(|(_, truth)| truth.burst >= right_from) {
-        assert!(
-            whole.contains(&id),
-            "{id} {truth:?} is not right again behind {missing:?}: {:#?} {:?} {:#?}",
-            lines(&feed),
-            feed.refused,
-            traffic
-                .writes
-                .iter()
-                .map(|w| format!("{} {:?} {}", w.burst, w.from, String::from_utf8_lossy(&w.bytes)))
-                .collect::<Vec<_>>()
-        );
+        assert!(whole.contains(&id), "{id} {truth:?} is not right again behind {missing:?}: {:#?}", lines(&feed));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn generated_traffic_decodes_to_what_was_generated(seed: u64, told: bool, client: bool) {
         let traffic = Traffic::generate(&mut Random(seed), 12, 5);
         let role = ROLES[usize::from(client)];
         let feed = traffic.play(role, told.then_some(role), &Missing::nothing());
-        let whole = traffic.check(&feed);
+        let whole = traffic.check(&feed, "");
         prop_assert_eq!(whole, (0..traffic.truth.len()).collect::<Vec<_>>());
     }
 
@@ -155,11 +134,11 @@ proptest! {
 
 #[test]
 fn every_loss_of_some_sizes_at_every_place_pairs_nothing_wrongly_and_heals() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let traffic = Traffic::generate(&mut Random(seed), 5, 1 + seed as usize);
         for from in [From::Client, From::Server] {
             for start in 0..traffic.len(from) {
-                for size in [1, 2, 5, 40, 200] {
+                for size in [1, 2, 40, 200] {
                     for late in [false, true] {
                         let end = start + size;
                         if end <= traffic.len(from) {
@@ -194,7 +173,7 @@ fn losses_in_both_directions_pair_nothing_wrongly() {
         }
         feed.close(None, Close::Fin);
         feed.assert_all_done();
-        traffic.check(&feed);
+        traffic.check(&feed, "");
     }
 }
 

@@ -73,8 +73,9 @@ impl Script {
         self.feed.done().map(line).collect()
     }
 
-    pub(super) fn expect(&self, exchanges: &[&str]) {
+    pub(super) fn expect(&mut self, exchanges: &[&str]) -> &mut Self {
         assert_eq!(self.exchanges(), exchanges);
+        self
     }
 
     /// Everything said, one line each.

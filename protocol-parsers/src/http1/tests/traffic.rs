@@ -132,17 +132,26 @@ impl Traffic {
     }
 
     /// Every exchange that names a request and a response names those of one truth. Returns the ids of the whole ones.
-    pub(super) fn check(&self, feed: &Feed) -> Vec<usize> {
+    pub(super) fn check(&self, feed: &Feed, what: &str) -> Vec<usize> {
         let mut whole = Vec::new();
         for done in feed.done() {
             let Details::Http(http) = done.details else { panic!("not HTTP") };
             let text = |span: Option<_>| done.text.str(span.expect("seen"));
             let id: usize = text(http.target).trim_start_matches('/').parse().expect("an id");
             let truth = &self.truth[id];
-            assert_eq!(text(http.method), truth.method, "of {id}");
-            assert!(http.request_body.is_none_or(|body| body == truth.request_body), "request of {id}: {http:?}");
-            assert!(http.response_body.is_none_or(|body| body == truth.response_body), "response of {id}: {http:?}");
-            assert!(http.status.is_none_or(|status| usize::from(status) == 400 + id), "{id} is paired with {http:?}");
+            assert_eq!(text(http.method), truth.method, "of {id} {what}");
+            assert!(
+                http.request_body.is_none_or(|body| body == truth.request_body),
+                "request of {id}: {http:?} {what}"
+            );
+            assert!(
+                http.response_body.is_none_or(|body| body == truth.response_body),
+                "response of {id}: {http:?} {what}"
+            );
+            assert!(
+                http.status.is_none_or(|status| usize::from(status) == 400 + id),
+                "{id} is paired with {http:?} {what}"
+            );
             if done.incomplete.is_empty() {
                 // Not so the sizes: a chunked response that was cut ends by the next request, and a server that has answered
                 // may not have read all.
