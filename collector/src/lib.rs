@@ -4,11 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod cli;
 pub mod exporters;
 pub mod identity;
 pub mod metrics;
 pub mod model;
+pub mod pipeline;
 pub mod semconv;
 pub mod source;
 pub mod span;

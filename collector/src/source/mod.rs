@@ -2,6 +2,7 @@
 //!
 //! In: a file. Out: [`Item`]s in the file's order, one call of [`FileSource::read`] at a time, with no privileges.
 
+pub mod live;
 pub mod pcap;
 pub mod recorded;
 

@@ -1,0 +1,89 @@
+//! `sidelight replay`: the pipeline over a capture file or a recording, without privileges.
+//!
+//! In: the file, the side, the configuration. Out: spans and metrics to the configured output, the ledgers on standard
+//! error. Time is the packets' own.
+
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use sidelight_config::Config;
+use sidelight_protocol_parsers::KernelTime;
+
+use super::{DRAIN, report, say, shard};
+use crate::{
+    exporters::{self, Batch, Console, Producer, Settings},
+    identity::Host,
+    pipeline::Shard,
+    source::{FileSource, Item, Side},
+    telemetry::{Health, Metric},
+};
+
+/// Spans that make a batch.
+const BATCH: usize = 512;
+/// Spans in the queues at most before more are read: 2,048 of about 1 KiB fit the default queues.
+const QUEUED: u64 = 2048;
+/// Nanoseconds of the file's time between ticks.
+const TICK: u64 = 1_000_000_000;
+
+/// Replays a file.
+///
+/// # Errors
+/// When it cannot be read (to its end), or the output cannot be used.
+pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCode> {
+    let mut source = FileSource::open(file, side)?;
+    let health = Arc::new(Health::default());
+    let settings = Settings::of(config.export.output);
+    let on_connection: exporters::OnConnection = Arc::new(|_, _| {});
+    let (queue, exporter) =
+        exporters::start((&config.export, &config.limits), Console::Stdout, settings, &health, &on_connection)?;
+    let mut shard = shard(config, Host::default())?.looking_at(side.role());
+    let (mut now, mut due) = (KernelTime::default(), KernelTime::default());
+    let read = loop {
+        let more = source.read(|item| {
+            if let Item::Event(event) = &item {
+                now = now.max(KernelTime(event.time_ns()));
+            }
+            shard.take(item, now);
+        });
+        match more {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(problem) => break Err(problem.in_file(file)),
+        }
+        if now >= due {
+            shard.tick(now);
+            due = KernelTime(now.0.saturating_add(TICK));
+        }
+        if shard.waiting() >= BATCH {
+            push(&mut shard, &queue, &health);
+        }
+    };
+    shard.shutdown(now);
+    push(&mut shard, &queue, &health);
+    if config.export.metrics.endpoint.is_some() {
+        let snapshot = shard.snapshot(shard.unix(now));
+        queue.push(Batch::Metrics(snapshot));
+    }
+    shard.report(&health, 0);
+    let report = exporter.shutdown(DRAIN, || {});
+    say(&report::ledgers(&health));
+    read.with_context(|| "the file was replayed up to this place")?;
+    anyhow::ensure!(report.spans == 0, "{} spans could not be sent: {}", report.spans, report.errors.join("; "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn push(shard: &mut Shard, queue: &Producer, health: &Health) {
+    let spans = shard.ready();
+    if !spans.is_empty() {
+        queue.push(Batch::Spans(spans));
+    }
+    wait_for_room(health);
+}
+
+/// A file is read faster than it is sent: it waits, instead of dropping, until most of what was pushed is out.
+#[expect(clippy::disallowed_methods, reason = "the queues have no writer that waits but this one")]
+fn wait_for_room(health: &Health) {
+    while health.load(Metric::SpansQueued) > QUEUED {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
