@@ -18,6 +18,7 @@ use crate::{
     maps::{PROCS, UNDECIDED},
     select::{self, Verdict},
     socket::now,
+    tls,
 };
 
 const TREE: u32 = bits::ONLY_TREE | bits::EXCEPT_TREE;
@@ -72,6 +73,9 @@ pub fn executed(_: &BtfTracePointContext) -> i32 {
 /// `sched_process_exit`: in the task that ends.
 #[inline(always)]
 pub fn exited(ctx: &BtfTracePointContext) -> i32 {
+    let Some(control) = select::control() else { return 0 };
+    let (tgid, tid) = conn::ids();
+    tls::thread_ended(control, tgid, tid);
     let task: *const u8 = ctx.arg(0);
     let live = || {
         let signal: *const u8 = Direct::read(task, offset!(task_signal))?;
@@ -80,8 +84,6 @@ pub fn exited(ctx: &BtfTracePointContext) -> i32 {
     if live() != Some(0) {
         return 0;
     }
-    let Some(control) = select::control() else { return 0 };
-    let (tgid, _) = conn::ids();
     let watched = is_watched(control, tgid);
     let known = PROCS.remove(tgid).is_ok();
     if watched && (known || control.mode & mode::DEFAULT_ALL != 0) {

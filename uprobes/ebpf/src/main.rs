@@ -10,7 +10,7 @@
 //! | `sys_enter`, `sys_exit` | tp_btf/sys_enter, sys_exit (5.5) | mechanism (b): the same by system call |
 //! | `state` | tp_btf/inet_sock_set_state | begin and end of TCP connections |
 //! | `fork`, `exec`, `exit` | tp_btf/sched_process_* | selection follows processes |
-//! | `ssl_*` | uprobes | plaintext of TLS libraries ([`tls`]) |
+//! | `tls_*` | uprobes, uretprobes | plaintext of TLS libraries ([`tls`]) |
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -28,8 +28,14 @@ mod socket_length;
 mod syscall;
 mod tls;
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{btf_tracepoint, uprobe, uretprobe},
+    programs::{BtfTracePointContext, ProbeContext, RetProbeContext},
+};
 use sidelight_events::direction;
+
+use tls::{Length, Registers, role};
 
 /// A socket call that wrote has ended. 6.3, `net/socket.c: call_trace_sock_send_length`.
 #[btf_tracepoint(function = "sock_send_length")]
@@ -77,6 +83,48 @@ pub fn exec(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn exit(ctx: BtfTracePointContext) -> i32 {
     life::exited(&ctx)
+}
+
+/// `SSL_read(ssl, buf, num)`: the result is the length.
+#[uprobe]
+pub fn tls_read(ctx: ProbeContext) -> u32 {
+    tls::enter(Registers(ctx.as_ptr().cast()), role::READ, Length::Result)
+}
+
+/// `SSL_read_ex(ssl, buf, num, &length)`.
+#[uprobe]
+pub fn tls_read_ex(ctx: ProbeContext) -> u32 {
+    tls::enter(Registers(ctx.as_ptr().cast()), role::READ, Length::Pointer)
+}
+
+/// `SSL_write(ssl, buf, num)`: the result is the length.
+#[uprobe]
+pub fn tls_write(ctx: ProbeContext) -> u32 {
+    tls::enter(Registers(ctx.as_ptr().cast()), role::WRITE, Length::Result)
+}
+
+/// `SSL_write_ex(ssl, buf, num, &length)`.
+#[uprobe]
+pub fn tls_write_ex(ctx: ProbeContext) -> u32 {
+    tls::enter(Registers(ctx.as_ptr().cast()), role::WRITE, Length::Pointer)
+}
+
+/// `SSL_do_handshake(ssl)`.
+#[uprobe]
+pub fn tls_handshake(ctx: ProbeContext) -> u32 {
+    tls::enter(Registers(ctx.as_ptr().cast()), role::HANDSHAKE, Length::Result)
+}
+
+/// The return of any of the above.
+#[uretprobe]
+pub fn tls_return(ctx: RetProbeContext) -> u32 {
+    tls::leave(Registers(ctx.as_ptr().cast()))
+}
+
+/// `SSL_free(ssl)`, `SSL_clear(ssl)`.
+#[uprobe]
+pub fn tls_free(ctx: ProbeContext) -> u32 {
+    tls::free(Registers(ctx.as_ptr().cast()))
 }
 
 /// Never called: nothing here panics, and the verifier would refuse it.

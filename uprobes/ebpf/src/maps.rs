@@ -9,7 +9,12 @@ use sidelight_events::{
     maps::{Control, counter},
 };
 
-use crate::{conn::Conn, select::Tuple, syscall::InFlight, tls::Inside};
+use crate::{
+    conn::Conn,
+    select::Tuple,
+    syscall::InFlight,
+    tls::{Inside, Object, ObjectKey},
+};
 
 /// Connections of watched processes at a time. When full the least used is forgotten: its `Open` is sent again, and
 /// counted positions (not TCP's own) begin anew.
@@ -41,6 +46,9 @@ pub static CALLS: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(THREA
 /// pid_tgid → the TLS call this thread is in.
 #[map]
 pub static TLS_INSIDE: LruHashMap<u64, Inside> = LruHashMap::with_max_entries(THREADS, 0);
+/// Objects of TLS libraries. When full the least used is forgotten: it is bound and counted anew.
+#[map]
+pub static TLS_OBJECTS: LruHashMap<ObjectKey, Object> = LruHashMap::with_max_entries(CONNECTIONS, 0);
 /// The daemon's own connections as their other ends see them: ignored there.
 #[map]
 pub static OWN_TUPLES: LruHashMap<Tuple, u32> = LruHashMap::with_max_entries(256, 0);

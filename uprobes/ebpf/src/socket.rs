@@ -120,7 +120,10 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         return count::add(counter::FAULT, 1);
     };
     conn::announce::<M>(sk, kind, conn, key, call, &positions);
-    if tls::on_socket_call(control, conn, key, call) {
+    let egress = call.direction == direction::EGRESS;
+    let offset = if egress { positions.egress } else { positions.ingress };
+    let wire_seq = if kind == Kind::Tcp { offset as u32 } else { 0 };
+    if tls::on_socket_call(control, conn, key, call, wire_seq) {
         return;
     }
     count::add(counter::BYTES_PRESENTED, u64::from(call.len));
@@ -129,8 +132,6 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
     if policy == policy::IGNORE || positions.unusable {
         return count::add(counter::BYTES_IGNORED, u64::from(call.len));
     }
-    let egress = call.direction == direction::EGRESS;
-    let offset = if egress { positions.egress } else { positions.ingress };
     let header = DataHeader {
         kind: kind::DATA,
         direction: call.direction,
@@ -149,7 +150,7 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         end_ns: now(),
         offset,
         other: if egress { 0 } else { positions.egress },
-        wire_seq: if kind == Kind::Tcp { offset as u32 } else { 0 },
+        wire_seq,
         reserved2: 0,
     };
     let buffers = if policy == policy::FULL { call.buffers } else { Buffers::NONE };

@@ -15,7 +15,7 @@ use sidelight_events::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::decide::Decider;
+use crate::decide::{Decider, Procs};
 
 /// A map that user space writes, one writer at a time.
 pub(crate) type Shared<T> = Arc<Mutex<T>>;
@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) policies: Mutex<HashMap<MapData, [u64; 2], u32>>,
     /// Programs and links; `None` once detached.
     pub(crate) ebpf: Mutex<Option<Ebpf>>,
+    /// Who is selected.
+    pub(crate) procs: Procs,
     pub(crate) decider: Mutex<Option<Decider>>,
 }
 
@@ -60,6 +62,16 @@ impl Hooks {
     #[allow(dead_code, reason = "for the hooks in TLS libraries")]
     pub(crate) fn add_mode(&self, bits: u32) -> Result<(), MapError> {
         self.change(|control| control.mode |= bits)
+    }
+
+    /// The map `PROCS` and the bits of `maps::mode`: what is watched.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub(crate) fn selected(&self) -> Result<(Procs, u32), MapError> {
+        let control = lock(&self.inner.control).get(&0, 0)?;
+        let mode = Control::ref_from_bytes(control.as_bytes()).map_or(0, |control| control.mode);
+        Ok((Procs::clone(&self.inner.procs), mode))
     }
 
     fn change(&self, change: impl FnOnce(&mut Control)) -> Result<(), MapError> {

@@ -8,6 +8,7 @@
 mod btf;
 mod cgroup;
 mod decide;
+pub mod discover;
 mod hooks;
 mod load;
 mod privilege;
@@ -15,6 +16,7 @@ pub mod process;
 pub mod ring;
 mod select;
 mod sys;
+pub mod uprobes;
 
 pub use hooks::Hooks;
 pub use load::{Attach, LoadError, Options, Row, Started, State, start};

@@ -178,7 +178,7 @@ fn load(options: Options) -> Result<Started, LoadError> {
     scan(&selection, &procs).map_err(named("PROCS"))?;
     let undecided: RingBuf<_> = map(&mut ebpf, "UNDECIDED")?;
     let decider = if selection.decides_by_executable() {
-        Some(Decider::start(selection, procs, undecided).map_err(LoadError::Thread)?)
+        Some(Decider::start(selection, Procs::clone(&procs), undecided).map_err(LoadError::Thread)?)
     } else {
         None
     };
@@ -190,6 +190,7 @@ fn load(options: Options) -> Result<Started, LoadError> {
         counters,
         policies: policies.into(),
         ebpf: Some(ebpf).into(),
+        procs,
         decider: decider.into(),
     };
     Ok(Started { hooks: Hooks::new(inner), reader, rows })
