@@ -119,19 +119,26 @@ impl Order {
 
     /// Judges a piece that just came, and trims from it what was delivered before (returned as a byte count).
     pub(super) fn arrive(&mut self, piece: &mut Piece) -> (Arrival, u64) {
-        let egress = self.side(Direction::Egress).next;
-        let side = self.side_mut(piece.dir);
+        let [ingress, egress] = &mut self.sides;
+        let written = egress.next;
+        let (side, waits) = match piece.dir {
+            Direction::Ingress => (ingress, piece.other.is_some_and(|other| written.is_none_or(|at| at < other))),
+            Direction::Egress => {
+                // A read that waits knows how much was written before it.
+                let known = ingress.held.front().and_then(|read| read.piece.other);
+                egress.next = egress.next.or(known.filter(|position| *position < piece.offset));
+                (egress, false)
+            }
+        };
         let mut trimmed = 0;
         if let Some(next) = side.next {
             if piece.end() <= next {
                 return (Arrival::Duplicate, piece.len);
             }
             trimmed = piece.trim(next);
-        } else if piece.dir == Direction::Egress || egress.is_some() && side.held.is_empty() {
+        } else if !waits && side.held.is_empty() {
             side.next = Some(piece.offset);
         }
-        let waits =
-            piece.dir == Direction::Ingress && piece.other.is_some_and(|other| egress.is_none_or(|at| at < other));
         let arrival = if waits || side.next != Some(piece.offset) { Arrival::Early } else { Arrival::Now };
         (arrival, trimmed)
     }

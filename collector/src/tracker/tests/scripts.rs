@@ -1,6 +1,10 @@
 //! One claim a test.
 
-use super::rig::{MS, conn, rig};
+use sidelight_events::TlsBind;
+use sidelight_protocol_parsers::Exchange;
+
+use super::rig::{MS, Record, conn, conn_at, rig, rig_with};
+use crate::tracker::Limits;
 
 #[test]
 fn request_and_answer_make_an_exchange_with_their_own_times() {
@@ -44,4 +48,252 @@ fn a_missing_write_becomes_a_hole_after_the_hold_time() {
     rig.feed([c.write("Q3\n", 200 * MS), c.read("A3\n", 201 * MS)]);
     assert_eq!(rig.seen.lines().last().unwrap(), "Q3A3");
     rig.shutdown();
+}
+
+#[test]
+fn repeats_and_overlaps_are_dropped_and_counted() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, q1, a1) = (c.open(1), c.read("Q1\n", 10), c.write("A1\n", 20));
+    let Record::Data(header, bytes) = &c.read("Q2\n", 30) else { panic!() };
+    let mut wider = header.clone();
+    (wider.offset, wider.true_len, wider.cap_len) = (header.offset - 3, 6, 6);
+    let wider = Record::Data(wider, [b"Q1\n", &bytes[..]].concat());
+    rig.feed([open.clone(), q1.clone(), q1, a1.clone(), open, a1, wider, c.write("A2\n", 40)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1", "Q2A2"]);
+    let bytes = &rig.tracker.counts().bytes;
+    assert_eq!((bytes.duplicate, bytes.contended), (6, 3));
+}
+
+#[test]
+fn sequence_numbers_wrap_around() {
+    let mut c = conn_at(1, u32::MAX - 20);
+    let mut rig = rig();
+    rig.feed([c.open(1)]);
+    for n in 0..30 {
+        let (q, a) = (c.read(format!("Q{n}\n"), 10 + n), c.write(format!("A{n}\n"), 10 + n));
+        rig.feed([q, a]);
+    }
+    let expected: Vec<_> = (0..30).map(|n| format!("Q{n}A{n}")).collect();
+    assert_eq!(rig.seen.lines(), expected);
+    assert_eq!(rig.tracker.counts().gaps, 0);
+    assert_eq!(rig.seen.exchanges()[0].request.first.offset, (1 << 32) + u64::from(u32::MAX - 20));
+}
+
+#[test]
+fn what_was_not_copied_of_a_body_is_skipped_and_of_a_line_truncated() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let body = format!("Q1+1000\n{}", "x".repeat(1000));
+    rig.feed([c.open(1), c.read(body, 10).cut(50), c.write("A1\n", 20)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1"]);
+    assert_eq!((rig.tracker.counts().bytes.skipped, rig.tracker.counts().bytes.truncated), (1008 - 50, 0));
+    rig.feed([c.read("Q-long\n", 30).cut(3), c.write("A-long\n", 40)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1"]);
+    // The three captured bytes were kept for the parser, and lost with the line.
+    assert_eq!(rig.tracker.counts().bytes.truncated, 7);
+}
+
+#[test]
+fn a_kept_rest_keeps_the_mark_of_its_first_byte() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, q, q1, a) = (c.open(1), c.read("Q", 10), c.read("1", 20), c.write("A", 40));
+    rig.feed([open, q, q1, c.read("\nQ2", 30), a, c.write("1\nA2", 50), c.read("\n", 60), c.write("\n", 70)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1", "Q2A2"]);
+    let times = |exchange: &Exchange| {
+        let response = exchange.response.unwrap();
+        [exchange.request.first, exchange.request.last, response.first, response.last].map(|mark| mark.time.0)
+    };
+    assert_eq!(times(rig.seen.exchanges()[0]), [10, 30, 40, 50]);
+    assert_eq!(times(rig.seen.exchanges()[1]), [30, 60, 50, 70]);
+    assert_eq!(rig.seen.exchanges()[1].request.first.wire_seq, 1003);
+}
+
+#[test]
+fn data_behind_the_close_record_still_belongs_to_the_connection() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, q1, a1) = (c.open(1), c.read("Q1\n", 10), c.write("A1\n", 20));
+    rig.feed([open, q1, c.close(30), a1]);
+    assert_eq!(rig.seen.lines(), ["Q1A1"]);
+    assert_eq!((rig.tracker.counts().connections.closed, rig.tracker.counts().gaps), (1, 0));
+}
+
+#[test]
+fn bytes_that_never_come_before_a_close_are_a_hole() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, q1, _lost) = (c.open(1), c.read("Q1\n", 10), c.write("A1\n", 20));
+    rig.feed([open, q1, c.close(30)]);
+    assert_eq!(rig.tracker.counts().connections.closed, 0);
+    rig.tick(30 + 100 * MS);
+    assert_eq!(rig.seen.lines(), ["Q1!"]);
+    assert_eq!((rig.tracker.counts().connections.closed, rig.tracker.counts().bytes.gap), (1, 3));
+}
+
+#[test]
+fn a_write_settles_the_gap_in_front_of_reads_that_came_before_it() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, _lost, a1) = (c.open(1), c.read("Q1\n", 10), c.write("A1\n", 20));
+    rig.feed([open, a1, c.read("Q2\n", 30)]);
+    // Held: the gap may still be filled.
+    assert_eq!(rig.tracker.counts().gaps, 0);
+    rig.feed([c.write("A2\n", 40), c.read("Q3\n", 50), c.write("A3\n", 60)]);
+    assert_eq!(rig.tracker.counts().gaps, 1);
+    assert_eq!(rig.seen.lines().last().unwrap(), "Q3A3");
+}
+
+#[test]
+fn the_hold_limit_in_bytes_makes_a_hole() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, _lost) = (c.open(1), c.write("Q0\n", 5));
+    rig.feed([open]);
+    for n in 0..100 {
+        rig.feed([c.write(format!("Q{n}+1000\n{}", "x".repeat(1000)), 10 + n)]);
+        assert!(rig.tracker.buffered() < 70_000);
+    }
+    assert_eq!(rig.tracker.counts().gaps, 1);
+    assert!(rig.tracker.counts().bytes.parsed > 50_000);
+}
+
+#[test]
+fn plaintext_waits_for_its_connection_and_takes_its_addresses() {
+    let socket = conn(1);
+    let mut c = socket.tls();
+    let mut rig = rig();
+    let q1 = c.read("Q1\n", 10);
+    rig.feed([socket.open(1), q1, c.write("A1\n", 20)]);
+    assert!(rig.seen.all.is_empty());
+    rig.feed([c.bind(30)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1"]);
+    let connection = &rig.seen.all[0].0;
+    assert_eq!(
+        (connection.tls, connection.key, connection.local.clone()),
+        (true, socket.key, rig.seen.all[0].0.local.clone())
+    );
+    assert_eq!(connection.remote, crate::model::Endpoint::Inet([127, 0, 0, 2].into(), 5000));
+    rig.feed([c.free(40)]).tick(200 * MS).shutdown();
+}
+
+#[test]
+fn ciphertext_of_a_tied_connection_is_not_read() {
+    let mut socket = conn(1);
+    let mut c = socket.tls();
+    let mut rig = rig();
+    rig.feed([socket.open(1), c.bind(2), socket.read("Q9\n", 3), c.read("Q1\n", 10), c.write("A1\n", 20)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1"]);
+    assert_eq!(rig.tracker.counts().bytes.ciphertext, 3);
+}
+
+#[test]
+fn plaintext_that_is_never_tied_is_dropped_and_counted() {
+    let mut c = conn(1).tls();
+    let mut rig = rig();
+    rig.feed([c.read("Q1\n", 10)]).tick(10 + 5000 * MS);
+    assert_eq!((rig.tracker.counts().bytes.tls_unbound, rig.tracker.counts().connections.tls_unbound), (3, 1));
+    let q2 = c.read("Q2\n", 5002 * MS);
+    rig.feed([c.bind(5001 * MS), q2, c.write("A2\n", 5003 * MS)]);
+    assert_eq!(rig.seen.lines(), ["Q2A2"]);
+}
+
+#[test]
+fn an_object_tied_to_two_connections_is_not_exported() {
+    let mut c = conn(1).tls();
+    let mut other = conn(2).tls();
+    let Record::Bind(mut bind) = other.bind(30) else { panic!() };
+    let Record::Bind(TlsBind { tls, .. }) = c.bind(1) else { panic!() };
+    bind.tls = tls;
+    let mut rig = rig();
+    rig.feed([c.bind(1), c.read("Q1\n", 10), Record::Bind(bind), c.write("A1\n", 40), other.read("Q5\n", 50)]);
+    assert_eq!(rig.seen.lines(), ["Q1!"]);
+    assert_eq!((rig.tracker.counts().bytes.tls_conflict, rig.tracker.counts().connections.tls_conflict), (3, 1));
+}
+
+#[test]
+fn a_connection_nobody_understands_is_ignored() {
+    let (mut unknown, mut opaque) = (conn(1), conn(2));
+    let mut rig = rig();
+    rig.feed([unknown.open(1), unknown.read("?\n", 10), unknown.write("??\n", 20)]);
+    rig.feed([opaque.open(1), opaque.read("X\n", 10)]);
+    assert_eq!(rig.seen.ignored, [unknown.key, opaque.key]);
+    let counts = rig.tracker.counts();
+    assert_eq!((counts.bytes.unclassified, counts.connections.unknown, counts.connections.opaque), (7, 1, 1));
+}
+
+#[test]
+fn three_malformed_chunks_in_a_row_give_the_connection_up() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    rig.feed([c.open(1), c.read("Q1\n", 10), c.write("?\n", 20), c.write("?\n", 30), c.read("Q2\n", 35)]);
+    rig.feed([c.write("?\n", 40), c.write("?\n", 50)]);
+    assert!(rig.seen.ignored.is_empty());
+    rig.feed([c.write("?\n", 60), c.read("Q3\n", 70)]);
+    assert_eq!(rig.seen.ignored, [c.key]);
+    assert_eq!(rig.seen.lines(), ["Q1!"]);
+    assert_eq!((rig.tracker.counts().malformed, rig.tracker.counts().connections.desync), (5, 1));
+}
+
+#[test]
+fn a_tunnel_is_judged_anew_and_an_upgrade_is_left_alone() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, q1, a1) = (c.open(1), c.read("Q1\n", 10), c.write("A-detect\nQ2\n", 20));
+    rig.feed([open, q1, a1, c.read("A2\n", 30), c.write("Q3\n", 40), c.read("A-opaque\nZZ\n", 50), c.write("ZZ", 60)]);
+    assert_eq!(rig.seen.lines(), ["Q1A-detect", "Q2A2", "Q3A-opaque"]);
+    assert_eq!(rig.seen.ignored, [c.key]);
+    assert_eq!(rig.tracker.counts().bytes.unclassified, 5);
+    rig.shutdown();
+}
+
+#[test]
+fn a_connection_older_than_the_daemon_is_read_from_its_next_request_on() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let _before = (c.read("Q0\n", 1), c.write("A0", 2));
+    rig.feed([c.write("\n", 5), c.read("Q1\n", 10), c.write("A1\n", 20), c.read("Q2\n", 30), c.write("A2\n", 40)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1", "Q2A2"]);
+}
+
+#[test]
+fn quiet_and_surplus_connections_are_dropped_and_counted() {
+    let mut rig = rig_with(Limits { connections: 2, ..Limits::default() });
+    for number in 1..=3 {
+        let mut c = conn(number);
+        rig.feed([c.open(number), c.read("Q1\n", number)]);
+    }
+    assert_eq!((rig.tracker.counts().connections.limit, rig.tracker.counts().connections.live), (1, 2));
+    assert_eq!(rig.seen.lines(), ["Q1!"]);
+    rig.tick(400_000 * MS);
+    assert_eq!((rig.tracker.counts().connections.idle, rig.tracker.counts().connections.live), (2, 0));
+    assert_eq!(rig.tracker.counts().exchanges.incomplete, [0, 0, 3, 0, 0, 0]);
+}
+
+#[test]
+fn buffers_over_their_limit_cost_the_connection_quiet_for_longest() {
+    let mut rig = rig_with(Limits { buffers: 40_000, ..Limits::default() });
+    let quiet = |number| {
+        let mut c = conn(number);
+        [c.open(number), c.read("Q1\n", number), c.write("A".repeat(15_000), number)]
+    };
+    for number in 1..=4 {
+        rig.feed(quiet(number));
+        assert!(rig.tracker.buffered() <= 40_000);
+    }
+    assert!(rig.tracker.counts().connections.memory >= 1);
+    rig.shutdown();
+}
+
+#[test]
+fn a_line_longer_than_a_rest_may_be_is_malformed() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    rig.feed([c.open(1), c.read("Q1\n", 10)]);
+    for at in 20..30 {
+        rig.feed([c.write("A".repeat(7000), at)]);
+        assert!(rig.tracker.buffered() < 40_000);
+    }
+    assert_eq!(rig.tracker.counts().connections.desync, 1);
 }
