@@ -24,6 +24,7 @@ pub use self::labels::{Instrument, Labels};
 use crate::{
     model::{Instance, Span, UnixTime},
     semconv::{attributes::seconds, network::Short},
+    telemetry::{Health, Metric},
 };
 
 /// Upper bounds of the buckets, seconds, as the conventions advise for HTTP; a value equal to a bound belongs below it.
@@ -270,5 +271,19 @@ impl Metrics {
     #[must_use]
     pub fn counts(&self) -> MetricCounts {
         MetricCounts { series: self.series.len() as u64, ..self.counts }
+    }
+
+    /// Writes its counters into `health`.
+    pub fn report(&self, health: &Health) {
+        let MetricCounts { measured: _, overflow, unfinished, without_metric, dropped, series } = self.counts();
+        for (metric, value) in [
+            (Metric::ExchangesOverflow, overflow),
+            (Metric::ExchangesUnfinished, unfinished),
+            (Metric::ExchangesNoMetric, without_metric),
+            (Metric::ExchangesInstances, dropped),
+            (Metric::Series, series),
+        ] {
+            health.store(metric, value);
+        }
     }
 }

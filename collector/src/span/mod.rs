@@ -25,6 +25,7 @@ use crate::{
         rules::{HttpRules, Method},
         url::Target,
     },
+    telemetry::{Health, Metric},
 };
 
 /// Exchanges open at once whose ids are kept: 16,384 of some 64 bytes, 2 MiB with the map's slack. Beyond it an exchange gets its ids when
@@ -188,6 +189,11 @@ impl SpanBuilder {
     #[must_use]
     pub fn counts(&self) -> SpanCounts {
         SpanCounts { open: self.open.len() as u64, ..self.counts }
+    }
+
+    /// Writes what no other stage knows into `health`.
+    pub fn report(&self, health: &Health) {
+        health.store(Metric::ExchangesUnsampled, self.counts.unsampled);
     }
 }
 

@@ -62,6 +62,12 @@ pub enum Metric {
     ExchangesShutdown,
     ExchangesTruncated,
     ExchangesOpen,
+    ExchangesUnsampled,
+    ExchangesUnfinished,
+    ExchangesNoMetric,
+    ExchangesInstances,
+    ExchangesOverflow,
+    Series,
     SpansBuilt,
     SpansExported,
     SpansQueueFull,
@@ -121,6 +127,7 @@ pub const ROWS: &[Row] = {
     const LOST: &str = "events lost between a hook and the ring thread";
     const UNPARSED: &str = "bytes of watched connections that no parser read";
     const INCOMPLETE: &str = "exchanges that ended without being whole";
+    const UNMEASURED: &str = "exchanges in no duration metric";
     const DROPPED: &str = "spans built and not delivered";
     const POINTS: &str = "metric points built and not delivered";
     const QUEUE: &str = "bytes held by a queue";
@@ -153,6 +160,12 @@ pub const ROWS: &[Row] = {
         row(M::ExchangesShutdown, "sidelight.exchanges.incomplete", reason("shutdown"), "{exchange}", Counter, INCOMPLETE),
         row(M::ExchangesTruncated, "sidelight.exchanges.incomplete", reason("truncated"), "{exchange}", Counter, INCOMPLETE),
         row(M::ExchangesOpen, "sidelight.exchanges.open", None, "{exchange}", Gauge, "exchanges not ended yet"),
+        row(M::ExchangesUnsampled, "sidelight.exchanges.unsampled", None, "{exchange}", Counter, "exchanges without a span, by their trace's flag"),
+        row(M::ExchangesUnfinished, "sidelight.exchanges.unmeasured", reason("unfinished"), "{exchange}", Counter, UNMEASURED),
+        row(M::ExchangesNoMetric, "sidelight.exchanges.unmeasured", reason("no_metric"), "{exchange}", Counter, UNMEASURED),
+        row(M::ExchangesInstances, "sidelight.exchanges.unmeasured", reason("instances"), "{exchange}", Counter, UNMEASURED),
+        row(M::ExchangesOverflow, "sidelight.exchanges.overflow", None, "{exchange}", Counter, "exchanges measured in an overflow series"),
+        row(M::Series, "sidelight.series", None, "{series}", Gauge, "metric series kept"),
         row(M::SpansBuilt, "sidelight.spans.built", None, "{span}", Counter, "spans handed to the exporter"),
         row(M::SpansExported, "sidelight.spans.exported", None, "{span}", Counter, "spans the end point accepted or the output took"),
         row(M::SpansQueueFull, "sidelight.spans.dropped", reason("queue_full"), "{span}", Counter, DROPPED),
