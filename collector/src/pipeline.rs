@@ -120,6 +120,8 @@ impl Shard {
 
     /// Writes the ledgers of its stages into `health`. Bytes that a policy kept in the kernel count as presented and ignored.
     pub fn report(&self, health: &Health, kept_in_kernel: u64) {
+        self.stage.spans.report(health);
+        self.stage.metrics.report(health);
         let counts = self.tracker.counts();
         let bytes = &counts.bytes;
         for (metric, value) in [
