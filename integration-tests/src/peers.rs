@@ -87,7 +87,9 @@ impl Nginx {
                      root {dir}/www;
                      location / {{ return 200 'hello\\n'; }}
                      location /file {{ try_files /file.html =404; }}
-                     location ~ ^/status/(?<code>404|500|503)/ {{ return $code; }}
+                     location /status/404/ {{ return 404; }}
+                     location /status/500/ {{ return 500; }}
+                     location /status/503/ {{ return 503; }}
                      location /none/ {{ return 204; }}
                      {more}
                  }}
