@@ -27,7 +27,11 @@ use std::{
 use anyhow::Context as _;
 use rustix::process::{Signal, kill_process};
 use sidelight_config::{Attach, Config, OutputFormat, Select, Selector};
-use sidelight_loader::{LoadError, Row, Started, State};
+use sidelight_loader::{
+    Hooks, LoadError, Row, Started, State,
+    discover::{Discovery, News},
+    uprobes::Library,
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -78,7 +82,8 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
     }
     let health = Arc::new(Health::default());
     let shard = shard(&config, Host::read())?;
-    let Started { hooks, reader, rows } = sidelight_loader::start(loader_options(&config))?;
+    let Started { hooks, reader, mut rows } = sidelight_loader::start(loader_options(&config))?;
+    let (discovery, news) = discovery(&hooks, &mut rows);
     let (queue, exporter) = exporters::start(
         (&config.export, &config.limits),
         console,
@@ -92,9 +97,10 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
         .transpose()?;
     let stop = Arc::new(AtomicBool::new(false));
     let ring = RingThread {
-        live: Live::new(reader),
+        live: Live::new(reader, news),
         shard,
         hooks: hooks.clone(),
+        discovery: discovery.clone(),
         queue,
         health: Arc::clone(&health),
         recorder,
@@ -154,6 +160,7 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
         );
     }
     say(&report::ledgers(&health));
+    drop(discovery);
     hooks.detach();
     Ok(ExitCode::from(code))
 }
@@ -204,6 +211,43 @@ fn loader_options(config: &Config) -> sidelight_loader::Options {
         ring_bytes: config.limits.ring,
         selection: sidelight_loader::Selection { only: selectors(only), except: selectors(except) },
     }
+}
+
+/// Follows processes and probes TLS libraries. Without it the rest works; its rows say what is missing.
+fn discovery(hooks: &Hooks, rows: &mut Vec<Row>) -> (Option<Arc<Discovery>>, Option<mpsc::Receiver<News>>) {
+    let (discovery, news) = match Discovery::start(hooks) {
+        Ok(started) => started,
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::from(error));
+            rows.push(Row { name: "new processes and libraries", state: State::Off, why });
+            return (None, None);
+        }
+    };
+    rows.push(Row { name: "new processes and libraries", state: State::On, why: "perf events".to_owned() });
+    if let Err(why) = discovery.tls() {
+        rows.push(Row { name: "TLS plaintext", state: State::Off, why: why.to_owned() });
+    }
+    for library in discovery.libraries() {
+        let (state, why) = match library {
+            Ok(library) => probed(&library),
+            Err(why) => (State::Off, why),
+        };
+        rows.push(Row { name: "TLS plaintext", state, why });
+    }
+    (Some(Arc::new(discovery)), Some(news))
+}
+
+/// A probed library's part of the start-up table.
+fn probed(library: &Library) -> (State, String) {
+    let mut why = library.path.display().to_string();
+    if !library.slow.is_empty() {
+        why += &format!("; ten times slower than need be: {}", library.slow.join(", "));
+    }
+    for (function, reason) in &library.missing {
+        why += &format!("; without {function}: {reason}");
+    }
+    let whole = library.slow.is_empty() && library.missing.is_empty();
+    (if whole { State::On } else { State::Degraded }, why)
 }
 
 /// The stages of the one shard there is.

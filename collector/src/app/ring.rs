@@ -15,7 +15,7 @@ use std::{
 };
 
 use sidelight_events::maps::counter;
-use sidelight_loader::Hooks;
+use sidelight_loader::{Hooks, discover::Discovery};
 use sidelight_protocol_parsers::KernelTime;
 
 use crate::{
@@ -45,6 +45,8 @@ pub(super) struct RingThread {
     pub(super) shard: Shard,
     /// Commands to the kernel.
     pub(super) hooks: Hooks,
+    /// Processes and libraries.
+    pub(super) discovery: Option<Arc<Discovery>>,
     /// Queue A.
     pub(super) queue: Producer,
     /// Ledgers.
@@ -162,6 +164,10 @@ impl RingThread {
         let counts = self.live.counts();
         self.health.store(Metric::EventsRead, counts.read);
         self.health.store(Metric::EventsMalformed, counts.malformed);
+        if let Some(discovery) = &self.discovery {
+            let late = discovery.counts().late_library.load(Ordering::Relaxed);
+            self.health.store(Metric::TlsLateLibrary, late);
+        }
         let kept_in_kernel = match self.hooks.counters() {
             Ok(counters) => kernel_counters(&counters, &self.health),
             Err(error) => {

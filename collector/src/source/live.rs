@@ -1,11 +1,14 @@
 //! The running kernel as a source: the ring's records, and the facts of processes before their first event.
 //!
-//! In: the ring. Out: [`Item`]s. Records of an unknown kind or size are counted and skipped. A process' facts are read from
-//! /proc when its first event comes, and anew after exec; one that is gone by then keeps its id and the kernel's name.
+//! In: the ring, and the news of discovery. Out: [`Item`]s. Records of an unknown kind or size are counted and skipped. A
+//! process' facts come from discovery, which read them at its exec; where it was late, from /proc at the first event; one that
+//! is gone by then keeps its id and the kernel's name.
 
-use rustc_hash::FxHashSet;
+use std::sync::mpsc::Receiver;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 use sidelight_events::{Event, life};
-use sidelight_loader::{process, ring};
+use sidelight_loader::{discover::News, process, ring};
 use sidelight_protocol_parsers::KernelTime;
 
 use super::Item;
@@ -17,9 +20,16 @@ const MAX_KNOWN: usize = 8192;
 /// The ring and what is known of the processes in it.
 pub struct Live {
     reader: ring::Reader,
-    facts: process::Proc,
-    known: FxHashSet<u32>,
+    introductions: Introductions,
     counts: LiveCounts,
+}
+
+/// Who was introduced, and the facts of those who were not yet.
+struct Introductions {
+    facts: process::Proc,
+    news: Option<Receiver<News>>,
+    read_at_exec: FxHashMap<u32, Box<Process>>,
+    known: FxHashSet<u32>,
 }
 
 /// The reading side of the event ledger.
@@ -32,15 +42,22 @@ pub struct LiveCounts {
 }
 
 impl Live {
-    /// Reads from this ring.
+    /// Reads from this ring; `news` where discovery runs.
     #[must_use]
-    pub fn new(reader: ring::Reader) -> Self {
-        Self { reader, facts: process::Proc::new(), known: FxHashSet::default(), counts: LiveCounts::default() }
+    pub fn new(reader: ring::Reader, news: Option<Receiver<News>>) -> Self {
+        let introductions = Introductions {
+            facts: process::Proc::new(),
+            news,
+            read_at_exec: FxHashMap::default(),
+            known: FxHashSet::default(),
+        };
+        Self { reader, introductions, counts: LiveCounts::default() }
     }
 
     /// Hands over at most `limit` records, with the process of each before its first, and says how many records there were.
     pub fn poll(&mut self, limit: usize, mut each: impl FnMut(Item<'_>)) -> usize {
-        let Self { reader, facts, known, counts } = self;
+        let Self { reader, introductions, counts } = self;
+        introductions.listen();
         reader.drain(limit, |record| {
             counts.read += 1;
             let Ok(event) = Event::parse(record) else {
@@ -49,14 +66,14 @@ impl Live {
             };
             match event {
                 Event::Process(process) => {
-                    known.remove(&process.tgid);
+                    introductions.known.remove(&process.tgid);
                     each(Item::Event(event));
                     if process.life == life::EXEC {
-                        introduce(facts, known, process.tgid, &process.comm, &mut each);
+                        introductions.introduce(process.tgid, &process.comm, &mut each);
                     }
                     return;
                 }
-                Event::Data(header, _) => introduce(facts, known, header.tgid, &[], &mut each),
+                Event::Data(header, _) => introductions.introduce(header.tgid, &[], &mut each),
                 Event::Open(_) | Event::Close(_) | Event::TlsBind(_) | Event::TlsFree(_) | Event::Mark(_) => {}
             }
             each(Item::Event(event));
@@ -70,23 +87,36 @@ impl Live {
     }
 }
 
-fn introduce(
-    facts: &process::Proc,
-    known: &mut FxHashSet<u32>,
-    pid: u32,
-    comm: &[u8],
-    each: &mut impl FnMut(Item<'_>),
-) {
-    if pid == 0 || known.contains(&pid) {
-        return;
+impl Introductions {
+    /// Takes the news that came.
+    fn listen(&mut self) {
+        let Some(news) = &self.news else { return };
+        for one in news.try_iter() {
+            if let News::Exec { process, .. } = one {
+                if self.read_at_exec.len() >= MAX_KNOWN {
+                    self.read_at_exec.clear();
+                }
+                self.read_at_exec.insert(process.pid, process);
+            }
+        }
     }
-    if known.len() >= MAX_KNOWN {
-        known.clear();
+
+    fn introduce(&mut self, pid: u32, comm: &[u8], each: &mut impl FnMut(Item<'_>)) {
+        if pid == 0 || self.known.contains(&pid) {
+            return;
+        }
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(pid);
+        // /proc is newer than the news, where it still has the process.
+        let read_at_exec = self.read_at_exec.remove(&pid).map(|process| *process);
+        let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let gone =
+            || Process { pid, own_pid: pid, comm: String::from_utf8_lossy(name).into_owned(), ..Process::default() };
+        let process = self.facts.read(pid).filter(|process| !process.executable.is_empty());
+        each(Item::Process(process.or(read_at_exec).unwrap_or_else(gone)));
     }
-    known.insert(pid);
-    let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
-    let gone = || Process { pid, own_pid: pid, comm: String::from_utf8_lossy(name).into_owned(), ..Process::default() };
-    each(Item::Process(facts.read(pid).unwrap_or_else(gone)));
 }
 
 /// The two clocks now: kernel time, and the offset that makes it Unix time.
