@@ -29,6 +29,7 @@ pub(crate) fn layer(env: Lookup<'_>, problems: &mut Vec<Problem>) -> Layer {
     env.traces_exporter(&mut layer);
     env.metrics_exporter(&mut layer);
     layer.export.metric_interval = env.milliseconds("OTEL_METRIC_EXPORT_INTERVAL".into());
+    layer.export.span_delay = env.milliseconds("OTEL_BSP_SCHEDULE_DELAY".into());
     layer.export.health =
         env.boolean("OTEL_SDK_DISABLED".into()).map(|disabled| At { value: !disabled.value, origin: disabled.origin });
     layer.http.known_methods = env.text("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS".into()).map(|list| {

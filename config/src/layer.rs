@@ -146,6 +146,9 @@ pub(crate) struct ExportLayer {
     /// Interval of metric exports, such as `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metric_interval: Given<String>,
+    /// Longest wait of a span for others to be sent with, such as `1s`; default: 1s, for console and otlp-json 100ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) span_delay: Given<String>,
     /// Whether the daemon exports its own health.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) health: Given<bool>,
@@ -282,7 +285,7 @@ impl Layer {
         let Self { select, attach: _, http, export, resource, service_name: _, limits } = over;
         lay!(self.select, select, only, except);
         lay!(self.http, http, routes, known_methods);
-        lay!(self.export, export, output, output_file, metric_interval, health);
+        lay!(self.export, export, output, output_file, metric_interval, span_delay, health);
         let otlp = export.otlp;
         lay!(
             self.export.otlp,

@@ -78,6 +78,9 @@ pub struct Export {
     pub metrics: Otlp,
     /// Interval of metric exports (`OTEL_METRIC_EXPORT_INTERVAL`).
     pub metric_interval: Duration,
+    /// Longest wait of a span for others to be sent with (`OTEL_BSP_SCHEDULE_DELAY`); `None`: a second, and for `console` and
+    /// `otlp-json` a tenth of it.
+    pub span_delay: Option<Duration>,
     /// Whether the daemon exports its own health (`OTEL_SDK_DISABLED` turns it off, and nothing else).
     pub health: bool,
 }

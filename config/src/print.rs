@@ -67,7 +67,7 @@ fn layer(config: &Config) -> Layer {
 }
 
 fn export_layer(export: &Export) -> ExportLayer {
-    let Export { output, output_file, traces, metrics, metric_interval, health } = export;
+    let Export { output, output_file, traces, metrics, metric_interval, span_delay, health } = export;
     ExportLayer {
         output: text(match output {
             OutputFormat::Console => "console",
@@ -76,6 +76,7 @@ fn export_layer(export: &Export) -> ExportLayer {
         }),
         output_file: output_file.as_ref().and_then(|path| text(path.display().to_string())),
         metric_interval: text(duration_text(*metric_interval)),
+        span_delay: span_delay.and_then(|delay| text(duration_text(delay))),
         health: Some(At::nowhere(*health)),
         otlp: OtlpLayer { traces: signal(traces), metrics: signal(metrics), ..OtlpLayer::default() },
     }

@@ -188,7 +188,7 @@ fn limits(read: &mut Reader<'_>, layer: LimitsLayer) -> Limits {
 }
 
 fn export(read: &mut Reader<'_>, layer: ExportLayer) -> Option<Export> {
-    let ExportLayer { output, output_file, metric_interval, health, otlp } = layer;
+    let ExportLayer { output, output_file, metric_interval, span_delay, health, otlp } = layer;
     let chosen = read.choice(
         "export.output",
         &output,
@@ -201,12 +201,14 @@ fn export(read: &mut Reader<'_>, layer: ExportLayer) -> Option<Export> {
     }
     let wanted = output == OutputFormat::Otlp;
     let metric_interval = read.duration("export.metric_interval", &metric_interval).unwrap_or(METRIC_INTERVAL);
+    let span_delay = read.duration("export.span_delay", &span_delay);
     Some(Export {
         output,
         output_file: output_file.map(|at| PathBuf::from(at.value)),
         traces: otlp::resolve(&otlp, &otlp.traces, otlp::TRACES, wanted, read.problems),
         metrics: otlp::resolve(&otlp, &otlp.metrics, otlp::METRICS, wanted, read.problems),
         metric_interval,
+        span_delay,
         health: health.is_none_or(|at| at.value),
     })
 }

@@ -110,12 +110,14 @@ fn environment_is_over_the_file_and_flags_are_over_both() {
     let vars = [
         ("OTEL_TRACES_EXPORTER", "otlp"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "1500"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "250"),
         ("OTEL_RESOURCE_ATTRIBUTES", "b=env%20b,c=env"),
         ("OTEL_SERVICE_NAME", "env"),
     ];
     let config = read(text, &vars, &Flags::default());
     assert_eq!(config.export.output, OutputFormat::Otlp);
     assert_eq!(config.export.metric_interval, Duration::from_millis(1500));
+    assert_eq!(config.export.span_delay, Some(Duration::from_millis(250)));
     let resource: Vec<_> = config.resource.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(resource, [("a", "file"), ("b", "env b"), ("c", "env")]);
     assert_eq!(config.service_name.as_deref(), Some("env"));

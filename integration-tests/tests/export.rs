@@ -4,6 +4,12 @@
 //! Each span has its own id. At rest built = exported + dropped + queued, and what the end point accepted is what the ledger
 //! calls exported.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test: it panics with what it saw, and times the exporter"
+)]
+
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -62,6 +68,7 @@ impl Setup {
                 traces: otlp(Some(traces.to_owned())),
                 metrics: otlp(metrics),
                 metric_interval: Duration::from_secs(60),
+                span_delay: None,
                 health: true,
             },
             limits: Limits {
@@ -598,11 +605,14 @@ fn the_daemons_own_health_takes_the_configured_way() {
                 Data::Gauge(gauge) => &gauge.data_points,
                 other => panic!("{other:?}"),
             };
-            points.iter().map(|point| (point.attributes.len(), point.value.clone().unwrap())).collect::<Vec<_>>()
+            points.iter().map(|point| (point.attributes.len(), point.value.unwrap())).collect::<Vec<_>>()
         };
         assert_eq!(metric("sidelight.spans.exported"), [(0, Value::AsInt(10))], "after the spans are through");
         assert!(metric("sidelight.events.lost").contains(&(1, Value::AsInt(5))));
         assert_eq!(metric("sidelight.spans.dropped").len(), Loss::ALL.len());
+        assert!(metric("otel.sdk.exporter.span.exported").contains(&(0, Value::AsInt(10))));
+        assert!(matches!(metric("process.memory.usage")[..], [(0, Value::AsInt(bytes))] if bytes > 1 << 20));
+        assert!(matches!(metric("process.cpu.time")[..], [(0, Value::AsDouble(seconds))] if seconds > 0.0));
     }
 }
 

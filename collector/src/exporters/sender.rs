@@ -130,3 +130,116 @@ impl Sender<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::telemetry::{Health, Metric};
+
+    /// Gives these outcomes, one a sending, and writes down when it was asked; then it accepts everything.
+    #[derive(Clone, Default)]
+    struct Script {
+        outcomes: Arc<Mutex<VecDeque<Outcome>>>,
+        asked: Arc<Mutex<Vec<Duration>>>,
+        start: Option<Instant>,
+    }
+
+    impl Transport for Script {
+        async fn send(&mut self, _: &Payload) -> Outcome {
+            let start = *self.start.get_or_insert_with(Instant::now);
+            self.asked.lock().unwrap().push(start.elapsed());
+            let next = self.outcomes.lock().unwrap().pop_front();
+            next.unwrap_or(Outcome::Delivered { rejected: 0, message: String::new() })
+        }
+    }
+
+    fn down() -> Outcome {
+        Outcome::Retry { after: None, error: "down".to_owned() }
+    }
+
+    fn pending() -> (Arc<Pending>, Arc<Health>) {
+        let health = Arc::new(Health::default());
+        let pending = Arc::new(Pending::new(Signal::Traces, 1000, &health));
+        Signal::Traces.built(&health, 1);
+        pending.push(Payload { body: Bytes::from_static(b"x"), items: 1 });
+        (pending, health)
+    }
+
+    async fn run(pending: &Pending, script: Script, deadline: watch::Receiver<Option<Instant>>) -> Option<String> {
+        let (timeout, backoff) = (Duration::from_secs(10), Backoff::default());
+        let destination = "there".to_owned();
+        Sender { signal: Signal::Traces, destination, timeout, backoff, pending, deadline }.run(script).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_double_up_to_the_limit_with_jitter_of_a_half() {
+        let (pending, health) = pending();
+        pending.close();
+        let script = Script::default();
+        script.outcomes.lock().unwrap().extend((0..8).map(|_| down()));
+        let (_sender, deadline) = watch::channel(None);
+        assert_eq!(run(&pending, script.clone(), deadline).await, None);
+        let asked = script.asked.lock().unwrap();
+        let waits: Vec<f64> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        for (wait, whole) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]) {
+            assert!((whole / 2.0 - 0.01..=whole + 0.01).contains(wait), "{waits:?}");
+        }
+        assert_eq!((waits.len(), health.load(Metric::SpansExported)), (8, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_the_end_point_asks_for_is_kept() {
+        let (pending, _) = pending();
+        pending.close();
+        let script = Script::default();
+        let after = Some(Duration::from_secs(90));
+        script.outcomes.lock().unwrap().push_back(Outcome::Retry { after, error: String::new() });
+        let (_sender, deadline) = watch::channel(None);
+        run(&pending, script.clone(), deadline).await;
+        let waited = script.asked.lock().unwrap()[1];
+        assert!((90.0..90.1).contains(&waited.as_secs_f64()), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_wait_for_one_more_attempt_and_gives_up_at_the_deadline() {
+        let (pending, health) = pending();
+        let script = Script::default();
+        script.outcomes.lock().unwrap().extend((0..100).map(|_| down()));
+        let (stop, deadline) = watch::channel(None);
+        let stopped = async {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            stop.send_replace(Some(Instant::now() + Duration::from_secs(5)));
+            pending.close();
+        };
+        let (error, ()) = tokio::join!(run(&pending, script.clone(), deadline), stopped);
+        assert_eq!(error.as_deref(), Some("there: down"));
+        let last = *script.asked.lock().unwrap().last().unwrap();
+        assert!((100.0..100.1).contains(&last.as_secs_f64()), "{last:?}: at once, and not after the deadline");
+        assert_eq!(health.load(Metric::SpansQueued), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_in_time_is_repeated() {
+        struct Silent;
+        impl Transport for Silent {
+            async fn send(&mut self, _: &Payload) -> Outcome {
+                std::future::pending().await
+            }
+        }
+        let (pending, health) = pending();
+        let (_stop, deadline) = watch::channel(Some(Instant::now() + Duration::from_secs(12)));
+        let (timeout, backoff) =
+            (Duration::from_secs(10), Backoff { first: Duration::from_secs(9), max: Duration::MAX });
+        let destination = "there".to_owned();
+        let sender = Sender { signal: Signal::Traces, destination, timeout, backoff, pending: &pending, deadline };
+        assert_eq!(sender.run(Silent).await.as_deref(), Some("there: no answer within 10s"));
+        assert_eq!(health.load(Metric::SpansQueued), 1);
+    }
+}

@@ -34,7 +34,7 @@ const FOR_LAST: Duration = Duration::from_millis(500);
 /// What is not the operator's business, except in tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Spans wait no longer than this for a payload to fill.
+    /// Spans wait no longer than this for a payload to fill, unless `export.span_delay` is set.
     pub delay: Duration,
     /// A payload of spans is cut at this size.
     pub cut: usize,
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A second for OTLP (`OTEL_BSP_SCHEDULE_DELAY` over it), a tenth of it where a person watches.
+    /// A second for OTLP, a tenth of it where a person watches.
     #[must_use]
     pub fn of(output: OutputFormat) -> Self {
         let delay = match output {
@@ -132,7 +132,7 @@ pub fn start(
     let (producer, intake) = intake::queue(limits.span_queue, health);
     // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
     let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
-    let cut = Cut { bytes, delay: settings.delay, piece };
+    let cut = Cut { bytes, delay: export.span_delay.unwrap_or(settings.delay), piece };
     let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
     let [_, own_metrics] = queues.clone();
     let task = Task::new(format, cut, queues, health);

@@ -203,6 +203,26 @@ pub const ROWS: &[Row] = {
     ]
 };
 
+/// The same values under the names the semantic conventions give to exporters.
+#[rustfmt::skip]
+pub const CONVENTIONAL: &[Row] = {
+    use Metric as M;
+    const fn error(value: &'static str) -> Option<(&'static str, &'static str)> {
+        Some(("error.type", value))
+    }
+    const NAME: &str = "otel.sdk.exporter.span.exported";
+    const HELP: &str = "spans whose export ended, successfully or, with error.type, not";
+    &[
+        row(M::SpansExported, NAME, None, "{span}", Kind::Counter, HELP),
+        row(M::SpansQueueFull, NAME, error("queue_full"), "{span}", Kind::Counter, HELP),
+        row(M::SpansRefused, NAME, error("refused"), "{span}", Kind::Counter, HELP),
+        row(M::SpansRejected, NAME, error("rejected"), "{span}", Kind::Counter, HELP),
+        row(M::SpansShutdown, NAME, error("shutdown"), "{span}", Kind::Counter, HELP),
+        row(M::SpansOutputClosed, NAME, error("output_closed"), "{span}", Kind::Counter, HELP),
+        row(M::SpansQueued, "otel.sdk.exporter.span.inflight", None, "{span}", Kind::Gauge, "spans whose export has not ended"),
+    ]
+};
+
 /// The values. Shared by `Arc`; every access is one relaxed atomic operation.
 #[derive(Debug)]
 pub struct Health {

@@ -16,7 +16,10 @@ use opentelemetry_sdk::{
     metrics::{PeriodicReader, SdkMeterProvider},
 };
 
-use super::health::{Health, Kind, ROWS, Row};
+use super::{
+    health::{CONVENTIONAL, Health, Kind, Metric, ROWS, Row},
+    own_process,
+};
 
 /// Takes encoded `ExportMetricsServiceRequest` messages.
 pub type Sink = Arc<dyn Fn(Bytes) + Send + Sync>;
@@ -67,10 +70,14 @@ pub fn start(
 fn register(provider: &SdkMeterProvider, health: &Arc<Health>) {
     let scope = InstrumentationScope::builder("sidelight").with_version(env!("CARGO_PKG_VERSION")).build();
     let meter = provider.meter_with_scope(scope);
-    for rows in ROWS.chunk_by(|a, b| a.name == b.name) {
+    let same = |a: &Row, b: &Row| a.name == b.name;
+    for rows in ROWS.chunk_by(same).chain(CONVENTIONAL.chunk_by(same)) {
         let Some(Row { name, unit, kind, help, .. }) = rows.first() else { continue };
         let health = Arc::clone(health);
         let read = move |observe: &mut dyn FnMut(u64, &[KeyValue])| {
+            if rows.iter().any(|row| matches!(row.metric, Metric::CpuTime | Metric::MemoryUsage)) {
+                own_process::sample(&health);
+            }
             for row in rows {
                 let attribute = row.attribute.map(|(key, value)| KeyValue::new(key, value));
                 observe(health.load(row.metric), attribute.as_slice());

@@ -7,6 +7,7 @@ pub mod events;
 pub mod health;
 pub mod health_export;
 pub mod logging;
+pub mod own_process;
 mod repeat;
 
 pub use health::{Health, Metric};
