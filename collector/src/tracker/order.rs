@@ -126,7 +126,7 @@ impl Order {
             Direction::Egress => {
                 // A read that waits knows how much was written before it.
                 let known = ingress.held.front().and_then(|read| read.piece.other);
-                egress.next = egress.next.or(known.filter(|position| *position < piece.offset));
+                egress.next = egress.next.or_else(|| known.filter(|position| *position < piece.offset));
                 (egress, false)
             }
         };

@@ -34,9 +34,9 @@ enum Wire {
 impl Wire {
     fn request(self, id: usize) -> String {
         match self {
-            Self::Toy if id % 3 == 0 => format!("Q{id}+40\n{}", "x".repeat(40)),
+            Self::Toy if id.is_multiple_of(3) => format!("Q{id}+40\n{}", "x".repeat(40)),
             Self::Toy => format!("Q{id}\n"),
-            Self::Http if id % 3 == 0 => {
+            Self::Http if id.is_multiple_of(3) => {
                 format!("POST /{id} HTTP/1.1\r\nHost: h\r\nContent-Length: 40\r\n\r\n{}", "x".repeat(40))
             }
             Self::Http => format!("GET /{id} HTTP/1.1\r\nHost: h\r\n\r\n"),
@@ -45,7 +45,7 @@ impl Wire {
 
     fn answer(self, id: usize) -> String {
         match self {
-            Self::Toy if id % 2 == 0 => format!("A{id}+30\n{}", "y".repeat(30)),
+            Self::Toy if id.is_multiple_of(2) => format!("A{id}+30\n{}", "y".repeat(30)),
             Self::Toy => format!("A{id}\n"),
             // Its length is its id.
             Self::Http => format!("HTTP/1.1 200 OK\r\nContent-Length: {id}\r\n\r\n{}", "y".repeat(id)),

@@ -56,7 +56,7 @@ fn repeats_and_overlaps_are_dropped_and_counted() {
     let mut rig = rig();
     let (open, q1, a1) = (c.open(1), c.read("Q1\n", 10), c.write("A1\n", 20));
     let Record::Data(header, bytes) = &c.read("Q2\n", 30) else { panic!() };
-    let mut wider = header.clone();
+    let mut wider = *header;
     (wider.offset, wider.true_len, wider.cap_len) = (header.offset - 3, 6, 6);
     let wider = Record::Data(wider, [b"Q1\n", &bytes[..]].concat());
     rig.feed([open.clone(), q1.clone(), q1, a1.clone(), open, a1, wider, c.write("A2\n", 40)]);

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Records the captures of this directory: curl against nginx over loopback, by tcpdump (needs root, nginx, curl, tcpdump, editcap).
+#   ./record.sh            writes *.pcap and *.pcapng here
+#   ./record.sh golden     writes *.golden: what tshark finds in them
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+
+if [ "${1-}" = golden ]; then
+    for file in "$here"/*.pcap "$here"/*.pcapng; do
+        tshark -r "$file" -2 -R 'http.request || http.response' -T fields -E separator=' ' \
+            -e http.request.method -e http.request.uri -e http.response.code -e tcp.srcport -e tcp.dstport 2>/dev/null |
+            sed 's/^ *//' | sort >"$file.golden"
+    done
+    exit
+fi
+
+room=$(mktemp -d)
+trap 'kill "$nginx" 2>/dev/null; rm -rf "$room"' EXIT
+mkdir "$room/www" && printf 'hello\n' >"$room/www/small" && head -c 40000 /dev/zero | tr '\0' x >"$room/www/large"
+cat >"$room/nginx.conf" <<CONF
+daemon off; master_process off; pid $room/pid; error_log $room/error.log;
+events { worker_connections 64; }
+http {
+    access_log off;
+    server { listen 127.0.0.1:18081; listen [::1]:18081; root $room/www; location /gone { return 410; } location /post { return 201; } }
+}
+CONF
+nginx -p "$room" -c "$room/nginx.conf" & nginx=$!
+until curl -s -o "$room/out" http://127.0.0.1:18081/small; do :; done
+
+# capture NAME FINS TCPDUMP-OPTIONS... : runs the requests of `scene` while tcpdump writes.
+capture() {
+    name=$1 fins=$2; shift 2
+    tcpdump -U --immediate-mode -B 65536 -w "$here/$name" "$@" 'tcp port 18081' 2>"$room/log" & dump=$!
+    until grep -q 'listening on' "$room/log"; do :; done
+    scene
+    # A slot of the ring is as long as the longest packet, so the ring is made large. Both ends of the four connections of the scene have sent their FIN.
+    until [ "$(tcpdump -r "$here/$name" 2>/dev/null | grep -c 'Flags \[F')" -ge "$fins" ]; do :; done
+    kill -INT "$dump"; wait "$dump" || true
+}
+scene() {
+    curl -s -o /dev/null http://127.0.0.1:18081/small http://127.0.0.1:18081/large 'http://127.0.0.1:18081/missing?a=1' -o /dev/null -o /dev/null
+    curl -s -o /dev/null -H 'Connection: close' http://127.0.0.1:18081/gone
+    curl -s -o /dev/null -g 'http://[::1]:18081/small'
+    curl -s -o /dev/null -d "$(head -c 3000 /dev/zero | tr '\0' y)" http://127.0.0.1:18081/post
+}
+capture ethernet.pcap 8 -s 66000 -i lo
+capture cooked-any.pcap 8 -s 66000 -i any -y LINUX_SLL
+capture cooked2-any.pcap 8 -s 66000 -i any -y LINUX_SLL2
+capture nanoseconds.pcap 8 -s 66000 -i lo --time-stamp-precision=nano
+editcap -F pcapng "$here/ethernet.pcap" "$here/ethernet.pcapng"
+# Heads are whole, bodies are not.
+editcap -F pcap -s 400 "$here/ethernet.pcap" "$here/cut.pcap"
+# Without the first packets of the first connection: no SYN.
+editcap "$here/ethernet.pcap" "$here/joined.pcapng" 1-3
