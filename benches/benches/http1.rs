@@ -1,6 +1,7 @@
 //! The HTTP/1 parser alone: one call for each write, no tracker. Throughput is of the bytes of heads.
 
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sidelight_protocol_parsers::detect::{Detection, Sample, detect};
@@ -72,6 +73,20 @@ fn exchanges(c: &mut Criterion) {
             assert!(done > 0);
         });
     }
+    group.throughput(Throughput::Bytes((REQUEST.len() + RESPONSE.len()) as u64));
+    // What of it is the price of judging the bytes at all.
+    group.bench_function("httparse alone, both heads", |b| {
+        b.iter(|| {
+            let mut headers = [const { MaybeUninit::uninit() }; 48];
+            let mut request = httparse::Request::new(&mut []);
+            assert!(request.parse_with_uninit_headers(black_box(REQUEST), &mut headers).is_ok_and(|s| s.is_complete()));
+            let mut headers = [const { MaybeUninit::uninit() }; 48];
+            let mut response = httparse::Response::new(&mut []);
+            let config = httparse::ParserConfig::default();
+            let parsed = config.parse_response_with_uninit_headers(&mut response, black_box(RESPONSE), &mut headers);
+            assert!(parsed.is_ok_and(|s| s.is_complete()));
+        });
+    });
     group.throughput(Throughput::Bytes(1 << 20));
     group.bench_function("body of 1 MiB in chunks of 8 KiB", |b| {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
