@@ -17,6 +17,9 @@ use crate::model::{ClockOffset, Process};
 /// Processes whose facts were given; beyond it all are given anew: 8,192 ids are some 64 KiB.
 const MAX_KNOWN: usize = 8192;
 
+/// Processes whose facts wait for their first event; beyond it all are forgotten: at 6 KiB at most, 3 MiB.
+const MAX_READ: usize = 512;
+
 /// The ring and what is known of the processes in it.
 pub struct Live {
     reader: ring::Reader,
@@ -92,12 +95,11 @@ impl Introductions {
     fn listen(&mut self) {
         let Some(news) = &self.news else { return };
         for one in news.try_iter() {
-            if let News::Exec { process, .. } = one {
-                if self.read_at_exec.len() >= MAX_KNOWN {
-                    self.read_at_exec.clear();
-                }
-                self.read_at_exec.insert(process.pid, process);
+            let News::Exec { process, .. } = one;
+            if self.read_at_exec.len() >= MAX_READ {
+                self.read_at_exec.clear();
             }
+            self.read_at_exec.insert(process.pid, process);
         }
     }
 

@@ -42,13 +42,6 @@ pub enum News {
         /// Its facts, as far as they could be read before it ended.
         process: Box<Process>,
     },
-    /// It was created and runs its parent's program.
-    Fork {
-        /// The new process.
-        pid: u32,
-        /// Who made it.
-        parent: u32,
-    },
 }
 
 /// How much was missed; all count up.

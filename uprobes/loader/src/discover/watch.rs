@@ -186,12 +186,7 @@ impl Handler for Watch {
 
     fn record(&mut self, time_ns: u64, record: Record<'_>) {
         match record {
-            Record::Fork { pid, parent } => {
-                self.selection.forked(pid, parent);
-                if self.selection.wants(pid) {
-                    self.tell(News::Fork { pid, parent });
-                }
-            }
+            Record::Fork { pid, parent } => self.selection.forked(pid, parent),
             Record::Exec { pid, comm } => self.executed(pid, time_ns, comm),
             Record::Exit { pid } => {
                 self.selection.inherited.remove(&pid);

@@ -255,10 +255,8 @@ fn programs_that_live_a_millisecond_are_told_with_their_executable() {
     scene.end();
     let mut executables = Vec::new();
     while executables.len() < 20 {
-        match watch.news.recv_timeout(rig::DEADLINE).expect("news of 20 programs") {
-            News::Exec { process, .. } => executables.push(process.executable),
-            News::Fork { .. } => {}
-        }
+        let News::Exec { process, .. } = watch.news.recv_timeout(rig::DEADLINE).expect("news of 20 programs");
+        executables.push(process.executable);
     }
     assert!(executables.iter().all(|path| path.ends_with("/true")), "{executables:?}");
 }
