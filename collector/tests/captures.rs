@@ -1,5 +1,7 @@
 //! Capture files of curl against nginx, made by `captures/record.sh`: what comes out is what tshark lists.
 
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

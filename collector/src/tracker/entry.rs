@@ -269,6 +269,8 @@ impl Entry {
             return;
         }
         self.order.delivered(dir, piece.end());
+        // Only captures give both ends of a connection.
+        context.side = context.side.filter(|_| self.packet);
         let captured = if why == Lost::Contended { 0 } else { bytes.len() as u64 };
         if captured > 0 {
             self.stream.data(piece.chunk(bytes), context);
