@@ -76,7 +76,7 @@ impl Nginx {
             "worker_processes 2; daemon off; master_process on; pid {dir}/nginx.pid; error_log {dir}/error.log notice;
              events {{ worker_connections 1024; }}
              http {{
-                 log_format ids '$request_method $uri $status $scheme $server_port $remote_port';
+                 log_format ids '$request_method $request_uri $status $scheme $server_port $remote_port';
                  access_log {log} ids;
                  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
                  uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
@@ -105,7 +105,7 @@ impl Nginx {
         Self { http, https, certificate, log, running }
     }
 
-    /// The access log as `METHOD PATH STATUS` lines, sorted; requests nginx could not answer (499, 408, 400) left out.
+    /// The access log as `METHOD PATH STATUS` lines, sorted.
     pub fn exchanges(&self) -> Vec<String> {
         let mut all: Vec<String> = self.lines().iter().map(|line| words(line, 3)).collect();
         all.sort();
@@ -114,7 +114,9 @@ impl Nginx {
 
     /// `METHOD PATH STATUS SCHEME PORT CLIENT_PORT` lines in the order logged.
     pub fn lines(&self) -> Vec<String> {
-        fs::read_to_string(&self.log).unwrap_or_default().lines().map(str::to_owned).collect()
+        let path_only = |word: &str| word.split('?').next().unwrap_or(word).to_owned();
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().map(|line| line.split(' ').map(path_only).collect::<Vec<_>>().join(" ")).collect()
     }
 
     /// Waits until it has logged `count` requests: it logs after it has answered.

@@ -72,7 +72,7 @@ fn without_privileges_it_ends_with_77_and_names_the_capability() {
         .expect("setpriv runs");
     let stderr = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(77), "{stderr}");
-    assert!(stderr.contains("CAP_BPF"), "{stderr}");
+    assert!(stderr.contains("CAP_PERFMON"), "{stderr}");
 }
 
 #[test]

@@ -38,14 +38,13 @@ server.serve_forever()
 const CLIENT: &str = "
 import sys, requests
 session = requests.Session()
-session.verify = False
 import urllib3; urllib3.disable_warnings()
 for i in range(100):
     path = ('/missing/%d' if i % 10 == 0 else '/got/%d') % i
     if i % 4 == 1:
-        session.post(sys.argv[1] + path, data=b'p' * i * 100)
+        session.post(sys.argv[1] + path, data=b'p' * i * 100, verify=False)
     else:
-        (requests.get(sys.argv[1] + path, verify=False) if i % 4 == 2 else session.get(sys.argv[1] + path))
+        (requests.get(sys.argv[1] + path, verify=False) if i % 4 == 2 else session.get(sys.argv[1] + path, verify=False))
 ";
 
 fn expected() -> Vec<String> {
@@ -90,7 +89,7 @@ fn requests_and_http_server_agree_plain_and_over_tls() {
             }
             stopped.assert_nothing_lost();
             let service = |kind| stopped.spans.iter().find(|span| span.kind == kind).unwrap().service().to_owned();
-            assert_eq!((service(Kind::Server).as_str(), service(Kind::Client).as_str()), ("server", "client"));
+            assert_eq!((service(Kind::Server).as_str(), service(Kind::Client).as_str()), ("server.py", "client.py"));
             scene.stop(&serving);
         }
     }

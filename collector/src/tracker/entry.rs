@@ -200,11 +200,14 @@ impl Entry {
             count_unbound(dropped, context.counts);
         }
         self.advance(Patience { now: at, hold_ns: 0, bytes: 0 }, context);
-        if let Some((from, to)) = self.order.missing_at_end(Direction::Egress) {
+        // What is not read (ciphertext of a bound connection, say) need not have come: nothing of it is missing.
+        let missing = |dir, order: &Order| self.stream.ignored().is_none().then(|| order.missing_at_end(dir)).flatten();
+        let (egress, ingress) = (missing(Direction::Egress, &self.order), missing(Direction::Ingress, &self.order));
+        if let Some((from, to)) = egress {
             let mark = Mark { time: at, offset: from, ..Mark::default() };
             self.step(Step::Hole { dir: Direction::Egress, from, to, mark }, context);
         }
-        if let Some((offset, _)) = self.order.missing_at_end(Direction::Ingress) {
+        if let Some((offset, _)) = ingress {
             // It arrived; whether it was read is not known, so it is in no ledger.
             let mark = Mark { time: at, offset, ..Mark::default() };
             self.stream.hole(Hole { dir: Direction::Ingress, offset, len: None, why: Lost::Gap, mark }, context);
