@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -56,6 +56,7 @@ pub struct Stopped {
     pub ledgers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "waiting for another process, with a deadline")]
 impl Daemon {
     /// `sidelight run --output otlp-json` on the scene's processes, and waits for `ready`.
     pub fn watch(scene: &Scene, more: &[&str]) -> Self {
@@ -113,11 +114,23 @@ impl Daemon {
         spans::parse(&read(self.dir.path(), "stdout"))
     }
 
-    /// Waits until it has written `count` spans (or more).
+    /// Waits until it has written `count` spans (or more). In vain, it stops the daemon and shows what it counted.
     pub fn wait_for_spans(&self, count: usize, limit: Duration) {
-        wait_for(&format!("{count} spans (stderr: {})", self.stderr()), limit, || {
-            (self.spans().len() >= count).then_some(())
-        });
+        let end = Instant::now() + limit;
+        while self.spans().len() < count {
+            if Instant::now() >= end {
+                signal(self.pid(), Signal::TERM);
+                wait_for("the closing ledgers", Duration::from_secs(20), || {
+                    self.stderr().contains("ledger calls").then_some(())
+                });
+                panic!(
+                    "waited {limit:?} in vain for {count} spans, there are {}:\n{}",
+                    self.spans().len(),
+                    self.stderr()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// SIGTERM, and waits for its end; it must end with 0 and its ledgers must balance.
@@ -139,9 +152,8 @@ impl Daemon {
         self.left(status)
     }
 
-    fn signal_and_wait(mut self, signal: Signal) -> Stopped {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+    fn signal_and_wait(mut self, with: Signal) -> Stopped {
+        signal(self.pid(), with);
         let status = wait_for("the daemon's end", Duration::from_secs(30), || self.child.try_wait().unwrap());
         self.left(status)
     }
@@ -193,6 +205,10 @@ impl Stopped {
         let bytes: u64 = self.ledgers["bytes"].iter().filter(|(entry, _)| *entry != "presented").map(|(_, n)| n).sum();
         assert_eq!(presented, bytes, "bytes presented:\n{}", self.stderr);
     }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// Lines `ledger NAME entry=N entry=N ...` of the closing report.
