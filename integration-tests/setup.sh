@@ -16,7 +16,7 @@ test=(
     "${demo[@]}" apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
     qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
     bpftool systemd                                                                              # hooks, unit file
-    rustc-web rust-web-src llvm-22-dev libzstd-dev zlib1g-dev                                    # eBPF tool chain
+    rustc-web rust-web-src llvm llvm-22-dev libzstd-dev zlib1g-dev                               # eBPF tool chain
 )
 
 as_root() {
