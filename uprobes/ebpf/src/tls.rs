@@ -10,7 +10,7 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use sidelight_events::{
     ConnKey, DataHeader, TlsBind, TlsFree, direction, kind, layer,
-    maps::{Control, counter, mode, policy},
+    maps::{Control, counter, mode},
     mechanism,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     conn::{self, Conn},
     copy::{self, Buffers},
     count,
-    maps::{POLICIES, TLS_INSIDE, TLS_OBJECTS},
+    maps::{TLS_INSIDE, TLS_OBJECTS},
     select::{self, Verdict},
     socket::{Call, now},
 };
@@ -227,11 +227,8 @@ fn plaintext(control: &Control, tgid: u32, tid: u32, inside: &Inside, len: u32) 
     }
     count::add(counter::CALLS, 1);
     count::add(counter::BYTES_PRESENTED, u64::from(len));
-    // `LENGTHS` speaks of the ciphertext: it is set on a connection that was recognised as TLS before it was bound.
-    // SAFETY: a u32 is read whole.
-    if conn.sock != 0 && unsafe { POLICIES.get(conn) }.copied() == Some(policy::IGNORE) {
-        return count::add(counter::BYTES_IGNORED, u64::from(len));
-    }
+    // `POLICIES` speaks of what the socket carries: a connection whose ciphertext was looked at before it was bound has been
+    // given up, its plaintext has not.
     let header = DataHeader {
         kind: kind::DATA,
         direction: if inside.role == role::READ { direction::INGRESS } else { direction::EGRESS },
