@@ -135,7 +135,9 @@ fn record(c: &mut Criterion) {
     group.bench_function("record", |bench| {
         bench.iter(|| black_box(&spans).iter().for_each(|span| metrics.record(span)))
     });
-    assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 1);
+    if metrics.counts().measured > 0 {
+        assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 1);
+    }
     group.finish();
 }
 

@@ -2,10 +2,13 @@
 //!
 //! In: a [`Span`]. Out: its name, status and attributes, handed to a visitor in a fixed order; nothing is allocated.
 
+use std::net::IpAddr;
+
 use sidelight_protocol_parsers::{Details, Incomplete, IncompleteSet, Outcome, Role};
 
 use super::{
     http,
+    network::Short,
     rules::Method,
     url::{self, Url},
 };
@@ -46,6 +49,36 @@ impl AttrValue<'_> {
     }
 }
 
+/// Takes attributes one by one. The common kinds have calls of their own, so that the encoder can write a constant key where
+/// the key is named; every other visitor is a closure ([`Span::visit_attributes`]).
+pub(crate) trait Visit {
+    /// Any value.
+    fn value(&mut self, key: &'static str, value: AttrValue<'_>);
+
+    /// A text as it is.
+    fn str(&mut self, key: &'static str, text: &str) {
+        self.value(key, AttrValue::Str(text));
+    }
+
+    /// An integer.
+    fn int(&mut self, key: &'static str, number: i64) {
+        self.value(key, AttrValue::Int(number));
+    }
+
+    /// An address as text.
+    fn address(&mut self, key: &'static str, ip: IpAddr) {
+        let mut room = Short::new();
+        room.address(ip);
+        self.value(key, AttrValue::Str(room.as_str()));
+    }
+}
+
+impl<F: FnMut(&'static str, AttrValue<'_>)> Visit for F {
+    fn value(&mut self, key: &'static str, value: AttrValue<'_>) {
+        self(key, value);
+    }
+}
+
 /// Why a span is an error: value of `error.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorType {
@@ -60,7 +93,7 @@ pub enum ErrorType {
 impl ErrorType {
     /// Its text, in the room given if need be.
     #[must_use]
-    pub fn text(self, room: &mut super::network::Short) -> &str {
+    pub fn text(self, room: &mut Short) -> &str {
         match self {
             Self::Closed => Incomplete::Closed.name(),
             Self::Other => "_OTHER",
@@ -109,15 +142,20 @@ impl Span {
 
     /// Gives every attribute that is known, each key once.
     pub fn visit_attributes(&self, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+        self.attributes(visit);
+    }
+
+    /// The same for any visitor.
+    pub(crate) fn attributes(&self, visit: &mut impl Visit) {
         match &self.exchange.details {
             Details::Http(details) => http::visit(self, details, visit),
             Details::Generic => http::visit_peer(self, visit),
         }
         if let Some(nanoseconds) = self.first_byte {
-            visit(FIRST_BYTE, AttrValue::Double(seconds(nanoseconds)));
+            visit.value(FIRST_BYTE, AttrValue::Double(seconds(nanoseconds)));
         }
         if !self.exchange.incomplete.is_empty() {
-            visit(INCOMPLETE, AttrValue::Reasons(self.exchange.incomplete));
+            visit.value(INCOMPLETE, AttrValue::Reasons(self.exchange.incomplete));
         }
     }
 }

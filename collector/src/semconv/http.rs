@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use sidelight_protocol_parsers::{Http, Incomplete, Role};
 
 use super::{
-    attributes::AttrValue,
+    attributes::{AttrValue, Visit},
     network::{self, Short},
     rules::Method,
     url::{self, Target, Url},
@@ -72,11 +72,8 @@ impl<'a> Origin<'a> {
 
 /// Whether the request's head was seen whole, so that what it does not say was not sent.
 fn head_seen(span: &Span) -> bool {
-    !span
-        .exchange
-        .incomplete
-        .iter()
-        .any(|why| matches!(why, Incomplete::Truncated | Incomplete::Gap | Incomplete::Desync))
+    let incomplete = span.exchange.incomplete;
+    ![Incomplete::Truncated, Incomplete::Gap, Incomplete::Desync].into_iter().any(|why| incomplete.contains(why))
 }
 
 fn lower(scheme: &str) -> &str {
@@ -84,85 +81,85 @@ fn lower(scheme: &str) -> &str {
 }
 
 /// Gives the attributes of an HTTP span.
-pub(crate) fn visit(span: &Span, http: &Http, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+pub(crate) fn visit(span: &Span, http: &Http, visit: &mut impl Visit) {
     let text = &span.exchange.text;
     let origin = Origin::new(span, http);
     if let Some(method) = span.http.method_name(span.method) {
-        visit("http.request.method", AttrValue::Str(method));
+        visit.str("http.request.method", method);
     }
     if let (Method::Other, Some(sent)) = (span.method, http.method) {
-        visit("http.request.method_original", AttrValue::Str(text.str(sent)));
+        visit.str("http.request.method_original", text.str(sent));
     }
     match span.exchange.role {
         Role::Server => visit_server(span, http, &origin, visit),
         Role::Client => visit_client(&origin, visit),
     }
     if let Some(status) = http.status {
-        visit("http.response.status_code", AttrValue::Int(i64::from(status)));
+        visit.int("http.response.status_code", i64::from(status));
     }
     if let Some(error) = span.error() {
-        visit("error.type", AttrValue::Str(error.text(&mut Short::new())));
+        visit.str("error.type", error.text(&mut Short::new()));
     }
     visit_peer(span, visit);
     if let Some(version) = http.version {
-        visit("network.protocol.version", AttrValue::Str(version.name()));
+        visit.str("network.protocol.version", version.name());
     }
     for (key, size) in [("http.request.body.size", http.request_body), ("http.response.body.size", http.response_body)]
     {
         if let Some(size) = size {
-            visit(key, AttrValue::Int(i64::try_from(size).unwrap_or(i64::MAX)));
+            visit.int(key, i64::try_from(size).unwrap_or(i64::MAX));
         }
     }
 }
 
-fn visit_server(span: &Span, http: &Http, origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+fn visit_server(span: &Span, http: &Http, origin: &Origin<'_>, visit: &mut impl Visit) {
     let text = &span.exchange.text;
-    visit("url.scheme", AttrValue::Str(origin.scheme));
+    visit.str("url.scheme", origin.scheme);
     match origin.target {
         Some(Target::Origin { path, query } | Target::Absolute { path, query, .. }) => {
-            visit("url.path", AttrValue::Str(if path.is_empty() { "/" } else { path }));
+            visit.str("url.path", if path.is_empty() { "/" } else { path });
             if let Some(query) = query.filter(|query| !query.is_empty()) {
-                visit("url.query", AttrValue::Query(query));
+                match url::has_secret(query) {
+                    true => visit.value("url.query", AttrValue::Query(query)),
+                    false => visit.str("url.query", query),
+                }
             }
         }
-        Some(Target::Asterisk) => visit("url.path", AttrValue::Str("*")),
+        Some(Target::Asterisk) => visit.str("url.path", "*"),
         Some(Target::Authority(_)) | None => {}
     }
     if let Some(pattern) = span.route.and_then(|route| span.http.pattern(route)) {
-        visit("http.route", AttrValue::Str(pattern));
+        visit.str("http.route", pattern);
     }
     if let Some(authority) = origin.authority {
         let (host, port) = url::host_port(authority);
-        visit("server.address", AttrValue::Str(host));
+        visit.str("server.address", host);
         if let Some(port) = port {
-            visit("server.port", AttrValue::Int(i64::from(port)));
+            visit.int("server.port", i64::from(port));
         }
     }
-    let mut room = Short::new();
-    let client = match http.forwarded_for {
-        Some(forwarded) => network::forwarded(text.str(forwarded)).map(|ip| {
-            room.address(ip);
-            room.as_str()
-        }),
-        None if head_seen(span) => network::address(&span.connection.remote, &mut room).0,
-        None => None,
-    };
-    if let Some(client) = client {
-        visit("client.address", AttrValue::Str(client));
+    match http.forwarded_for {
+        Some(forwarded) => {
+            if let Some(ip) = network::forwarded(text.str(forwarded)) {
+                visit.address("client.address", ip);
+            }
+        }
+        None if head_seen(span) => visit_address("client.address", &span.connection.remote, visit),
+        None => {}
     }
     if let Some(agent) = http.user_agent {
-        visit("user_agent.original", AttrValue::Str(text.str(agent)));
+        visit.str("user_agent.original", text.str(agent));
     }
 }
 
-fn visit_client(origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
+fn visit_client(origin: &Origin<'_>, visit: &mut impl Visit) {
     let mut room = Short::new();
     let (host, port) = origin.client(&mut room);
     if let Some(host) = host {
-        visit("server.address", AttrValue::Str(host));
+        visit.str("server.address", host);
     }
     if let Some(port) = port {
-        visit("server.port", AttrValue::Int(i64::from(port)));
+        visit.int("server.port", i64::from(port));
     }
     let (path, query) = match origin.target {
         Some(Target::Origin { path, query } | Target::Absolute { path, query, .. }) => (path, query),
@@ -178,17 +175,23 @@ fn visit_client(origin: &Origin<'_>, visit: &mut impl FnMut(&'static str, AttrVa
         }
         (None, None) => return,
     };
-    visit("url.full", AttrValue::Url(Url { scheme: origin.scheme, userinfo: origin.userinfo, host, path, query }));
+    visit
+        .value("url.full", AttrValue::Url(Url { scheme: origin.scheme, userinfo: origin.userinfo, host, path, query }));
 }
 
 /// Gives `network.peer.*`.
-pub(crate) fn visit_peer(span: &Span, visit: &mut impl FnMut(&'static str, AttrValue<'_>)) {
-    let mut room = Short::new();
-    let (address, port) = network::address(&span.connection.remote, &mut room);
-    if let Some(address) = address {
-        visit("network.peer.address", AttrValue::Str(address));
+pub(crate) fn visit_peer(span: &Span, visit: &mut impl Visit) {
+    visit_address("network.peer.address", &span.connection.remote, visit);
+    if let Endpoint::Inet(_, port) = span.connection.remote {
+        visit.int("network.peer.port", i64::from(port));
     }
-    if let Some(port) = port {
-        visit("network.peer.port", AttrValue::Int(i64::from(port)));
+}
+
+/// Gives an end's address, where it has one.
+fn visit_address(key: &'static str, end: &Endpoint, visit: &mut impl Visit) {
+    match end {
+        Endpoint::Inet(ip, _) => visit.address(key, *ip),
+        Endpoint::Unix(name) if !name.is_empty() => visit.str(key, name),
+        Endpoint::Unix(_) | Endpoint::Unknown => {}
     }
 }

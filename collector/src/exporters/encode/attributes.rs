@@ -27,9 +27,26 @@ fn open(out: &mut Vec<u8>, field: u8, key: &str, len: usize) {
 }
 
 /// Appends a text.
-pub(super) fn string(out: &mut Vec<u8>, field: u8, key: &str, value: &str) {
+///
+/// Inlined where the key is a constant: its length is then one too, and its bytes are stores instead of a call.
+#[inline(always)]
+pub(super) fn string(out: &mut Vec<u8>, field: u8, key: &str, value: &[u8]) {
+    // Nearly always every length takes one byte: key, length, key, length stand before the key and before the value.
+    let (key_len, len) = (key.len(), value.len());
+    if key_len + len + 6 < 128 {
+        out.extend_from_slice(&[key_bytes(field), (key_len + len + 6) as u8, key_bytes(KEY), key_len as u8]);
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(&[key_bytes(VALUE), len as u8 + 2, key_bytes(STRING), len as u8]);
+        out.extend_from_slice(value);
+    } else {
+        long_string(out, field, key, value);
+    }
+}
+
+#[inline(never)]
+fn long_string(out: &mut Vec<u8>, field: u8, key: &str, value: &[u8]) {
     open(out, field, key, bytes_len(value.len()));
-    bytes(out, STRING, value.as_bytes());
+    bytes(out, STRING, value);
 }
 
 /// Appends a truth value.
@@ -38,9 +55,28 @@ pub(super) fn boolean(out: &mut Vec<u8>, field: u8, key: &str, value: bool) {
     out.extend_from_slice(&[key_varint(BOOL), u8::from(value)]);
 }
 
-/// Appends an integer.
+/// Appends an integer; inlined as [`string`] is.
+#[inline(always)]
 pub(super) fn int(out: &mut Vec<u8>, field: u8, key: &str, value: i64) {
     let value = value.cast_unsigned();
+    let key_len = key.len();
+    if value < 1 << 14 && key_len + 7 < 128 {
+        let wide = value >= 128;
+        let len = 2 + u8::from(wide);
+        out.extend_from_slice(&[key_bytes(field), key_len as u8 + 4 + len, key_bytes(KEY), key_len as u8]);
+        out.extend_from_slice(key.as_bytes());
+        if wide {
+            out.extend_from_slice(&[key_bytes(VALUE), len, key_varint(INT), value as u8 | 0x80, (value >> 7) as u8]);
+        } else {
+            out.extend_from_slice(&[key_bytes(VALUE), len, key_varint(INT), value as u8]);
+        }
+    } else {
+        long_int(out, field, key, value);
+    }
+}
+
+#[inline(never)]
+fn long_int(out: &mut Vec<u8>, field: u8, key: &str, value: u64) {
     open(out, field, key, 1 + varint_len(value as usize));
     out.push(key_varint(INT));
     varint(out, value);
@@ -65,9 +101,10 @@ fn strings<'a>(out: &mut Vec<u8>, field: u8, key: &str, values: impl Iterator<It
 }
 
 /// Appends an attribute of a span.
+#[inline(never)]
 pub(super) fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttrValue<'_>) {
     match value {
-        AttrValue::Str(text) => string(out, field, key, text),
+        AttrValue::Str(text) => string(out, field, key, text.as_bytes()),
         AttrValue::Url(_) | AttrValue::Query(_) => {
             let mut len = 0;
             value.text(&mut |piece| len += piece.len());
@@ -90,7 +127,7 @@ pub(super) fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttrValu
 pub(super) fn value(out: &mut Vec<u8>, field: u8, key: &str, value: &Value) {
     match value {
         Value::Int(value) => int(out, field, key, *value),
-        Value::Str(text) => string(out, field, key, text),
+        Value::Str(text) => string(out, field, key, text.as_bytes()),
         Value::StrArray(values) => strings(out, field, key, values.iter().map(String::as_str)),
     }
 }

@@ -55,7 +55,7 @@ impl MetricsEncoder {
         self.resource.clear();
         wire::message(&mut self.resource, 1, |out| {
             for (key, value) in &instance.attributes {
-                attributes::string(out, 1, key, value);
+                attributes::string(out, 1, key, value.as_bytes());
             }
         });
     }

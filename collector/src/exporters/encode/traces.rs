@@ -3,14 +3,17 @@
 //! In: spans in any order. Out: [`Batch`]es of at most `max_bytes`, spans grouped by resource. A resource's own bytes are encoded once
 //! and kept while it is in use.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
 use super::{Batch, attributes, schema_url, scope, wire};
 use crate::{
     model::{Resource, Span, SpanKind},
-    semconv::attributes::AttrValue,
+    semconv::{
+        attributes::{AttrValue, Visit},
+        network::{self, Short},
+    },
 };
 
 /// Encoded resources kept. One is about 500 bytes; when full, those that nothing else refers to go, then all.
@@ -18,6 +21,12 @@ const MAX_RESOURCES: usize = 1024;
 
 /// Growth of a group's own length fields: two keys and two lengths of at most five bytes.
 const GROUP_OVERHEAD: usize = 12;
+
+/// `Span.attributes`
+const ATTRIBUTES: u8 = 9;
+
+/// Bytes of a span, more than most take.
+const TYPICAL: usize = 1024;
 
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE` of OTLP: the next bit is valid.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -178,6 +187,8 @@ fn header(resource: &Resource) -> Box<[u8]> {
 
 /// The fields of `Span`.
 fn encode(out: &mut Vec<u8>, span: &Span) {
+    // One check of the room instead of a growth in the middle.
+    out.reserve(TYPICAL);
     wire::bytes(out, 1, &span.trace_id.0);
     wire::bytes(out, 2, &span.span_id.0);
     // Proto3 leaves out what has its default value, here and with the flags.
@@ -198,7 +209,7 @@ fn encode(out: &mut Vec<u8>, span: &Span) {
     wire::uint(out, 6, kind(span.kind));
     wire::fixed64(out, 7, span.start.0);
     wire::fixed64(out, 8, span.start.0.saturating_add(span.duration));
-    span.visit_attributes(&mut |key, value: AttrValue<'_>| attributes::attribute(out, 9, key, value));
+    span.attributes(&mut Attributes(out));
     if span.error().is_some() {
         // Status { code: STATUS_CODE_ERROR }
         out.extend_from_slice(&[wire::key_bytes(15), 2, wire::key_varint(3), 2]);
@@ -207,6 +218,36 @@ fn encode(out: &mut Vec<u8>, span: &Span) {
     if flags != 0 {
         out.extend_from_slice(&wire::key_fixed32(16));
         out.extend_from_slice(&flags.to_le_bytes());
+    }
+}
+
+/// `Span.attributes` in OTLP.
+struct Attributes<'a>(&'a mut Vec<u8>);
+
+impl Visit for Attributes<'_> {
+    fn value(&mut self, key: &'static str, value: AttrValue<'_>) {
+        attributes::attribute(self.0, ATTRIBUTES, key, value);
+    }
+
+    #[inline(always)]
+    fn str(&mut self, key: &'static str, text: &str) {
+        attributes::string(self.0, ATTRIBUTES, key, text.as_bytes());
+    }
+
+    #[inline(always)]
+    fn int(&mut self, key: &'static str, number: i64) {
+        attributes::int(self.0, ATTRIBUTES, key, number);
+    }
+
+    fn address(&mut self, key: &'static str, ip: IpAddr) {
+        if let IpAddr::V4(ip) = ip {
+            let (text, len) = network::v4(ip);
+            attributes::string(self.0, ATTRIBUTES, key, text.get(..len).unwrap_or_default());
+        } else {
+            let mut room = Short::new();
+            room.address(ip);
+            self.str(key, room.as_str());
+        }
     }
 }
 

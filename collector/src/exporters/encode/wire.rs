@@ -49,9 +49,14 @@ pub(super) fn fixed64(out: &mut Vec<u8>, field: u8, value: u64) {
 }
 
 /// Appends a field of bytes.
+#[inline]
 pub(super) fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
-    out.push(key_bytes(field));
-    varint(out, value.len() as u64);
+    if let Ok(len @ 0..128) = u8::try_from(value.len()) {
+        out.extend_from_slice(&[key_bytes(field), len]);
+    } else {
+        out.push(key_bytes(field));
+        varint(out, value.len() as u64);
+    }
     out.extend_from_slice(value);
 }
 
