@@ -73,7 +73,7 @@ fn urls(scene: &Scene, base: &str, count: usize) -> String {
 
 /// `SIDELIGHT_SCALE` multiplies the requests of the h2load tests (100: 200,000 requests; `make exact`).
 fn scale() -> usize {
-    std::env::var("SIDELIGHT_SCALE").map_or(1, |text| text.parse().unwrap())
+    std::env::var("SIDELIGHT_SCALE").map_or(1, |text| text.parse().expect("SIDELIGHT_SCALE is a number"))
 }
 
 fn h2load(connections: usize, requests: usize, tls: bool, attach: &str) {
