@@ -45,7 +45,8 @@ trap 'rm -rf "$work"' EXIT
 sysroot=$("$rustc" --print sysroot)
 registry=${CARGO_HOME:-$HOME/.cargo}
 # No path of this machine gets into the object; two checkouts give the same bytes.
-flags="-C linker=bpf-linker -C link-arg=--btf -C target-cpu=v2"
+# Memory is set and copied in line: verifiers before 6.5 pay dearly for a program with functions (see copy.rs).
+flags="-C linker=bpf-linker -C link-arg=--btf -C link-arg=--disable-expand-memcpy-in-order -C target-cpu=v2"
 flags="$flags --remap-path-prefix=$root=/sidelight --remap-path-prefix=$registry=/cargo --remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust"
 cd "$here"
 target=${SIDELIGHT_BPF_TARGET_DIR:-$work/target}

@@ -74,8 +74,7 @@ fn connecting(sk: *const u8) {
 /// is established: before its first byte.
 #[inline(always)]
 fn own(sk: *const u8, old: i32, new: i32) {
-    let mut own = Tuple { local_addr: [0; 16], remote_addr: [0; 16], local_port: 0, remote_port: 0 };
-    conn::tuple(sk, &mut own);
+    let own = conn::tuple(sk);
     let other = Tuple {
         local_addr: own.remote_addr,
         remote_addr: own.local_addr,

@@ -107,22 +107,24 @@ pub fn ports<M: Memory>(sk: *const u8) -> (u16, u16) {
 }
 
 /// Both addresses in IPv6 form, both ports.
-#[inline(never)]
-pub fn tuple(sk: *const u8, out: &mut Tuple) {
-    (out.local_port, out.remote_port) = ports::<Probe>(sk);
-    let family: u16 = Probe::read(sk, offset!(sk_family)).unwrap_or(0);
-    if family == u16::from(family::INET6) {
-        out.local_addr = Probe::read(sk, offset!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
-        out.remote_addr = Probe::read(sk, offset!(sk_v6_daddr)).unwrap_or([0; 16]);
-    } else {
-        out.local_addr = mapped(Probe::read(sk, offset!(sk_rcv_saddr)).unwrap_or([0; 4]));
-        out.remote_addr = mapped(Probe::read(sk, offset!(sk_daddr)).unwrap_or([0; 4]));
-    }
+#[inline(always)]
+pub fn tuple(sk: *const u8) -> Tuple {
+    let (local_addr, remote_addr) = addresses(sk);
+    let (local_port, remote_port) = ports::<Probe>(sk);
+    Tuple { local_addr, remote_addr, local_port: local_port.into(), remote_port: remote_port.into() }
 }
 
+/// Local and remote address; an IPv4 one as `::ffff:a.b.c.d`.
 #[inline(always)]
-fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+fn addresses(sk: *const u8) -> ([u32; 4], [u32; 4]) {
+    let family: u16 = Probe::read(sk, offset!(sk_family)).unwrap_or(0);
+    if family == u16::from(family::INET6) {
+        let read = |offset| Probe::read(sk, offset).unwrap_or([0; 4]);
+        (read(offset!(sk_v6_rcv_saddr)), read(offset!(sk_v6_daddr)))
+    } else {
+        let read = |offset| [0, 0, 0xffff_u32.to_be(), Probe::read(sk, offset).unwrap_or(0)];
+        (read(offset!(sk_rcv_saddr)), read(offset!(sk_daddr)))
+    }
 }
 
 /// The connection's entry, made if it is new; a sock that now is another socket ends the old one. `None`: map full.
@@ -139,7 +141,7 @@ pub fn find<M: Memory>(sk: *const u8, kind: Kind, key: ConnKey) -> Option<*mut C
 }
 
 /// Says that the connection known at this address is over, since when nobody knows.
-#[inline(never)]
+#[inline(always)]
 fn reused(conn: *const Conn, sock: u64) {
     // SAFETY: `conn` points to a value of the map.
     let Conn { ino, flags, .. } = unsafe { *conn };
@@ -149,12 +151,11 @@ fn reused(conn: *const Conn, sock: u64) {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn create(sk: *const u8, kind: Kind, key: ConnKey) -> Option<*mut Conn> {
     let mut flags = 0;
     if kind != Kind::Unix {
-        let mut tuple = Tuple { local_addr: [0; 16], remote_addr: [0; 16], local_port: 0, remote_port: 0 };
-        self::tuple(sk, &mut tuple);
+        let tuple = tuple(sk);
         if select::is_other_end_of_own(&tuple) {
             flags |= bit::IGNORED;
         }
@@ -281,7 +282,7 @@ pub fn announce<M: Memory>(
     }
 }
 
-/// What [`open`] needs to know (functions of eBPF take five arguments).
+/// What [`open`] needs to know.
 struct Opening {
     kind: Kind,
     flags: u32,
@@ -291,30 +292,35 @@ struct Opening {
     ingress: u64,
 }
 
-#[inline(never)]
+#[inline(always)]
 fn open(sk: *const u8, opening: &Opening) -> bool {
     let Opening { kind, flags, key, tgid, egress, ingress } = *opening;
-    let mut tuple = Tuple { local_addr: [0; 16], remote_addr: [0; 16], local_port: 0, remote_port: 0 };
-    let mut open = Open { kind: kind::OPEN, conn: key, tgid, time_ns: now(), egress, ingress, ..EMPTY };
+    let Some(place) = count::reserve(size_of::<Open>() as u64) else { return false };
+    let record = place.cast::<Open>();
+    // SAFETY: there is room for an `Open`, aligned to 8 bytes.
+    let open = unsafe {
+        record.write(Open { kind: kind::OPEN, conn: key, tgid, time_ns: now(), egress, ingress, ..EMPTY });
+        &mut *record
+    };
     open.family = Probe::read::<u16>(sk, offset!(sk_family)).unwrap_or(0) as u8;
     if kind == Kind::Unix {
         unix_path(sk, &mut open.unix_path);
     } else {
-        self::tuple(sk, &mut tuple);
-        (open.local_addr, open.remote_addr) = (tuple.local_addr, tuple.remote_addr);
-        (open.local_port, open.remote_port) = (tuple.local_port, tuple.remote_port);
+        (open.local_port, open.remote_port) = ports::<Probe>(sk);
+        let (local, remote) = addresses(sk);
+        // SAFETY: an address has 16 bytes, in the record's order already; the fields lie at multiples of 8.
+        unsafe {
+            (&raw mut open.local_addr).cast::<[u32; 4]>().write(local);
+            (&raw mut open.remote_addr).cast::<[u32; 4]>().write(remote);
+        }
         open.protocol = 6;
         open.role = who_began(sk, flags);
-        if kind == Kind::Mptcp {
-            open.flags |= open_flags::MPTCP;
-        } else {
-            open.flags |= open_flags::SEQ32;
-            if from_start(sk, open.role, egress as u32, ingress as u32).unwrap_or(false) {
-                open.flags |= open_flags::FROM_START;
-            }
-        }
+        let from_start = kind == Kind::Tcp && from_start(sk, open.role, egress as u32, ingress as u32).unwrap_or(false);
+        open.flags = if kind == Kind::Mptcp { open_flags::MPTCP } else { open_flags::SEQ32 }
+            | if from_start { open_flags::FROM_START } else { 0 };
     }
-    count::send(&open)
+    count::submit(place);
+    true
 }
 
 const EMPTY: Open = Open {

@@ -20,7 +20,7 @@ use crate::{
 /// counted positions (not TCP's own) begin anew.
 const CONNECTIONS: u32 = 32 * 1024;
 /// Threads inside a socket call or a TLS call at a time. When full the least used is forgotten and its call not seen.
-const THREADS: u32 = 16 * 1024;
+const THREADS: u32 = 8 * 1024;
 
 /// Element 0: what user space tells all hooks.
 #[map]

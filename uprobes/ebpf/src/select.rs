@@ -21,17 +21,20 @@ pub enum Verdict {
 }
 
 /// Addresses and ports of a connection, as its owner sees them.
+///
+/// In words: the compiler would clear bytes with a loop in a function of its own, which verifiers before 6.5 pay for dearly
+/// (a program with functions has no imprecise scalars there, so almost no two states are alike).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Tuple {
     /// Local address, IPv4 as `::ffff:a.b.c.d`.
-    pub local_addr: [u8; 16],
+    pub local_addr: [u32; 4],
     /// Remote address.
-    pub remote_addr: [u8; 16],
+    pub remote_addr: [u32; 4],
     /// Local port, host order.
-    pub local_port: u16,
+    pub local_port: u32,
     /// Remote port, host order.
-    pub remote_port: u16,
+    pub remote_port: u32,
 }
 
 /// What user space told the hooks; `None` only if the map is broken.

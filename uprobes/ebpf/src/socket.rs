@@ -11,7 +11,7 @@ use sidelight_events::{
 
 use crate::{
     conn::{self, Positions},
-    copy::{self, Buffers},
+    copy::{self, Buffers, Scratch},
     count,
     kernel::{Memory, offset},
     maps::POLICIES,
@@ -35,7 +35,7 @@ pub const MSG_TRUNC: i32 = 0x20;
 
 /// The stream sockets that are watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum Kind {
     /// TCP: positions are its sequence numbers.
     Tcp = 1,
@@ -61,6 +61,8 @@ pub struct Call {
     pub begin_ns: u64,
     /// Where its bytes are in the process.
     pub buffers: Buffers,
+    /// See [`copy::data`].
+    pub scratch: Option<*mut Scratch>,
 }
 
 /// CLOCK_MONOTONIC.
@@ -154,7 +156,7 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         reserved2: 0,
     };
     let buffers = if policy == policy::FULL { call.buffers } else { Buffers::NONE };
-    if !copy::data(header, &buffers) {
+    if !copy::data(header, buffers, call.scratch) {
         count::add(counter::BYTES_LOST, u64::from(call.len));
     }
 }

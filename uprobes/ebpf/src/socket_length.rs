@@ -48,6 +48,7 @@ pub fn ended(ctx: &BtfTracePointContext, direction: u8) -> i32 {
         len: len as u32,
         begin_ns: 0,
         buffers: if msg_flags & MSG_TRUNC != 0 { Buffers::NONE } else { buffers() },
+        scratch: None,
     };
     let ino = conn::ino::<Direct>(sk);
     socket::moved::<Direct>(control, verdict, sk, kind, ino, &call);

@@ -8,7 +8,7 @@ use sidelight_events::{direction, maps::counter, mechanism};
 
 use crate::{
     conn::ids,
-    copy::{self, Buffers, layout},
+    copy::{self, Buffers, Scratch, layout},
     count,
     kernel::{Direct, Memory, Probe, offset},
     maps::CALLS,
@@ -61,13 +61,23 @@ const S_IFSOCK: u16 = 0o140_000;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct InFlight {
+    begun: Begun,
+    scratch: Scratch,
+}
+
+/// What was found at its beginning.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Begun {
     sk: u64,
     ino: u64,
     begin_ns: u64,
     buffers: Buffers,
-    kind: Kind,
+    /// Of several messages: bytes moved in all.
+    sum: u32,
     direction: u8,
-    reserved: [u8; 3],
+    kind: Kind,
+    reserved: [u8; 2],
 }
 
 /// A call as its number and arguments describe it.
@@ -134,17 +144,18 @@ pub fn enter(ctx: &BtfTracePointContext) -> i32 {
         }
     }
     let Some(Socket { sk, ino, kind }) = socket else { return 0 };
-    let in_flight = InFlight {
+    let begun = Begun {
         sk: sk as u64,
         ino,
         begin_ns: now(),
         buffers: call.buffers,
-        kind,
+        sum: 0,
         direction: call.direction,
-        reserved: [0; 3],
+        kind,
+        reserved: [0; 2],
     };
     let pid_tgid = (u64::from(tgid) << 32) | u64::from(tid);
-    if CALLS.insert(pid_tgid, in_flight, 0).is_err() {
+    if CALLS.insert(pid_tgid, InFlight { begun, scratch: Scratch::EMPTY }, 0).is_err() {
         count::add(counter::MAP_FULL, 1);
     }
     0
@@ -161,35 +172,37 @@ pub fn exit(ctx: &BtfTracePointContext) -> i32 {
     let Some(control) = select::enabled() else { return 0 };
     let (tgid, tid) = ids();
     let pid_tgid = (u64::from(tgid) << 32) | u64::from(tid);
-    // SAFETY: an entry is only written by its own thread.
-    let Some(InFlight { sk, ino, begin_ns, mut buffers, kind, direction, .. }) =
-        (unsafe { CALLS.get(pid_tgid) }).copied()
-    else {
-        return 0;
-    };
-    let _ = CALLS.remove(pid_tgid);
+    let Some(entry) = CALLS.get_ptr_mut(pid_tgid) else { return 0 };
     let result: i64 = ctx.arg(1);
-    if result <= 0 {
-        return 0;
-    }
     let mut len = result as u32;
-    if nr == number::SENDMMSG || nr == number::RECVMMSG {
-        let address = if buffers.kind == layout::MESSAGES {
-            buffers.address
-        } else {
-            Direct::read(regs, register::SI).unwrap_or(0)
-        };
-        buffers.count = len;
-        len = copy::messages_len(address, len);
-        if len == 0 {
+    if result > 0 && (nr == number::SENDMMSG || nr == number::RECVMMSG) {
+        let address = Direct::read(regs, register::SI).unwrap_or(0);
+        let Some(sum) = copy::messages_len(address, len) else {
+            count::add(counter::UNRESOLVED, 1);
+            let _ = CALLS.remove(pid_tgid);
             return 0;
+        };
+        // Both go through memory that the verifier does not track: having counted, it knows each value they can have, and
+        // would follow all of them through the rest of the program.
+        // SAFETY: `entry` points to a value of the map, which only this thread uses.
+        unsafe {
+            (&raw mut (*entry).begun.buffers.count).write_volatile(len);
+            (&raw mut (*entry).begun.sum).write_volatile(sum);
+            len = (&raw const (*entry).begun.sum).read_volatile();
         }
     }
-    let call = Call { tgid, tid, direction, mechanism: mechanism::SYSCALL, len, begin_ns, buffers };
-    let verdict = select::process(control, tgid);
-    if verdict != Verdict::Leave {
-        socket::moved::<Probe>(control, verdict, sk as *const u8, kind, ino, &call);
+    if result > 0 {
+        // SAFETY: as above; volatile for the same reason.
+        let (begun, scratch) = unsafe { ((&raw const (*entry).begun).read_volatile(), &raw mut (*entry).scratch) };
+        let Begun { sk, ino, begin_ns, buffers, kind, direction, .. } = begun;
+        let scratch = Some(scratch);
+        let call = Call { tgid, tid, direction, mechanism: mechanism::SYSCALL, len, begin_ns, buffers, scratch };
+        let verdict = select::process(control, tgid);
+        if verdict != Verdict::Leave {
+            socket::moved::<Probe>(control, verdict, sk as *const u8, kind, ino, &call);
+        }
     }
+    let _ = CALLS.remove(pid_tgid);
     0
 }
 

@@ -250,7 +250,7 @@ fn plaintext(control: &Control, tgid: u32, tid: u32, inside: &Inside, len: u32) 
         wire_seq: half.wire_seq,
         reserved2: 0,
     };
-    if !copy::data(header, &Buffers::flat(inside.buffer)) {
+    if !copy::data(header, Buffers::flat(inside.buffer), None) {
         count::add(counter::BYTES_LOST, u64::from(len));
     }
 }
@@ -343,7 +343,7 @@ fn object(tls: u64, tgid: u32) -> Option<*mut Object> {
     create(&key)
 }
 
-#[inline(never)]
+#[inline(always)]
 fn create(key: &ObjectKey) -> Option<*mut Object> {
     const HALF: Half = Half { conn: ConnKey { sock: 0, ino: 0 }, count: 0, wire_seq: 0, conflict: 0 };
     if TLS_OBJECTS.insert(key, Object { ingress: HALF, egress: HALF }, 0).is_err() {
