@@ -60,20 +60,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// 0 for `--help` and `--version`, else [`EXIT_USAGE`].
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Usage(error) if !error.use_stderr() => 0,
+            Self::Usage(_) | Self::Config(_) => EXIT_USAGE,
+        }
+    }
+
     /// Tells the person who typed, on the stream that suits, and gives the exit status.
     #[expect(clippy::print_stderr, reason = "this is the one place that speaks before logging is set up")]
     pub fn report(&self) -> ExitCode {
         match self {
-            Self::Usage(error) => {
-                // a closed pipe leaves nobody to tell
-                _ = error.print();
-                if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
-            }
-            Self::Config(error) => {
-                eprintln!("{error}");
-                ExitCode::from(EXIT_USAGE)
-            }
+            // a closed pipe leaves nobody to tell
+            Self::Usage(error) => error.print().unwrap_or_default(),
+            Self::Config(error) => eprintln!("{error}"),
         }
+        ExitCode::from(self.status())
     }
 }
 
@@ -224,8 +228,8 @@ mod tests {
         parse(words.split_whitespace().map(OsString::from), &|_| None)
     }
 
-    fn exit_status(words: &str) -> ExitCode {
-        parse_words(words).unwrap_err().report()
+    fn status(words: &str) -> u8 {
+        parse_words(words).unwrap_err().status()
     }
 
     #[test]
@@ -278,10 +282,10 @@ mod tests {
             "sidelight config check --config /nowhere",
             "sidelight doctor",
         ] {
-            assert_eq!(exit_status(words), ExitCode::from(EXIT_USAGE), "{words}");
+            assert_eq!(status(words), EXIT_USAGE, "{words}");
         }
         for words in ["sidelight --help", "sidelight --version", "sidelight run --help"] {
-            assert_eq!(exit_status(words), ExitCode::SUCCESS, "{words}");
+            assert_eq!(status(words), 0, "{words}");
         }
     }
 
