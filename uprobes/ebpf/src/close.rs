@@ -7,7 +7,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use sidelight_events::{Close, ConnKey, close_flags, ended, how, kind};
 
 use crate::{
-    conn::{self, Conn, bit},
+    conn::{self, Conn, SOCK_DONE, bit},
     count,
     kernel::{Memory, Probe, offset},
     maps::{CONNS, OWN_TUPLES, POLICIES},
@@ -25,7 +25,6 @@ const TCP_LAST_ACK: i32 = 9;
 const TCP_CLOSING: i32 = 11;
 
 const IPPROTO_TCP: u16 = 6;
-const SOCK_DONE: u64 = 1 << 1;
 
 /// The hook.
 #[inline(always)]
@@ -134,6 +133,18 @@ fn ending(sk: *const u8, conn: *mut Conn, old: i32, new: i32) {
     }
     // SAFETY: as above.
     unsafe { (*conn).flags = flags };
+}
+
+/// Says of a connection announced just now that its other side has sent all it will: the change of state was before.
+#[inline(always)]
+pub fn ended_before(sk: *const u8, key: ConnKey) {
+    if Probe::read::<u64>(sk, offset!(sk_flags)).unwrap_or(0) & SOCK_DONE == 0 {
+        return;
+    }
+    let sequence = |offset| Probe::read::<u32>(sk, offset).unwrap_or(0);
+    let (egress, received) = (sequence(offset!(tcp_write_seq)), sequence(offset!(tcp_rcv_nxt)));
+    let flags = close_flags::SEQ32 | close_flags::POSITIONS;
+    send(key, ended::INGRESS, how::FIN, flags, egress.into(), received.wrapping_sub(1).into());
 }
 
 /// Sends one `Close`.

@@ -37,7 +37,7 @@ pub mod bit {
 /// TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_LAST_ACK, TCP_CLOSING: states in which a FIN was sent.
 const FIN_SENT_STATES: u32 = 1 << 4 | 1 << 5 | 1 << 6 | 1 << 9 | 1 << 11;
 /// Bit of `sk_flags` that is set exactly when a FIN arrived (`SOCK_DONE`).
-const SOCK_DONE: u64 = 1 << 1;
+pub const SOCK_DONE: u64 = 1 << 1;
 
 /// A connection. Each field has one writer at a time: calls of one direction, or the state hook.
 #[repr(C)]
@@ -279,6 +279,9 @@ pub fn announce<M: Memory>(
     if open(sk, &opening) {
         // SAFETY: as above. Bits set meanwhile by the other direction are set again by its next call.
         unsafe { (*conn).flags |= bit::ANNOUNCED };
+        if kind == Kind::Tcp {
+            close::ended_before(sk, key);
+        }
     }
 }
 
