@@ -41,6 +41,9 @@ def running(command, port, log, **environment):
     try:
         wait_until_listening(port, child)
         yield
+    except BaseException:
+        print(pathlib.Path(log).read_text()[-4000:], file=sys.stderr)
+        raise
     finally:
         child.terminate()
         child.wait(30)
