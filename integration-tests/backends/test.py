@@ -67,7 +67,8 @@ def through_collector(sidelight, collector, protocol, folder):
                         OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
     text = log.read_text()
     seen = {"Server": collections.Counter(), "Client": collections.Counter()}
-    for span in text.split("\nSpan #")[1:]:
+    # what follows the last span of a batch is no part of it
+    for span in re.findall(r"^Span #(.*?)(?=^Span #|^Resource|^Scope|^\d{4}-|\Z)", text, re.MULTILINE | re.DOTALL):
         kind = re.search(r"Kind +: (\w+)", span)[1]
         facts = dict(re.findall(r"-> ([\w.]+): \w+\((.*)\)", span))
         path = facts.get("url.path") or "/" + facts["url.full"].split("/", 3)[3]

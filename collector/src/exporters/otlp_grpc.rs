@@ -92,7 +92,8 @@ impl OtlpGrpc {
     async fn call(&self, channel: Channel, body: Bytes) -> Result<Bytes, Status> {
         let mut client = Grpc::with_origin(channel, self.origin.clone());
         if self.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
+            // Go servers answer with the encoding of the request.
+            client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
         }
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let mut request = tonic::Request::new(body);

@@ -21,6 +21,9 @@ use tower_service::Service;
 
 use super::{Message, Reply, http::lower, server::Peer};
 
+/// Taken, and given to clients that announce it.
+const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
+
 pub(crate) async fn serve(mut request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Infallible> {
     let reply = peer.shared.begin();
     if reply == Reply::Reset {
@@ -31,9 +34,9 @@ pub(crate) async fn serve(mut request: Request<Incoming>, peer: Peer) -> Result<
     let headers = lower(request.headers());
     let call = Call { reply, headers, peer };
     if request.uri().path().contains(".trace.") {
-        TraceServiceServer::new(call).accept_compressed(CompressionEncoding::Gzip).call(request).await
+        TraceServiceServer::new(call).accept_compressed(GZIP).send_compressed(GZIP).call(request).await
     } else {
-        MetricsServiceServer::new(call).accept_compressed(CompressionEncoding::Gzip).call(request).await
+        MetricsServiceServer::new(call).accept_compressed(GZIP).send_compressed(GZIP).call(request).await
     }
 }
 
