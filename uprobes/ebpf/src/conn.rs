@@ -1,12 +1,16 @@
 //! What the kernel side remembers of a connection, its positions, and its `Open` record.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
-use sidelight_events::{ConnKey, Open, close_flags, direction, ended, family, flags, how, kind, open_flags, role};
+use sidelight_events::{
+    ConnKey, Open, close_flags, direction, ended, family, flags, how, kind,
+    maps::{Control, policy},
+    open_flags, role,
+};
 
 use crate::{
     close, count,
     kernel::{Memory, Probe, offset},
-    maps::CONNS,
+    maps::{CONNS, POLICIES},
     select::{self, Tuple},
     socket::{Call, Kind, now},
     tls::Bound,
@@ -51,6 +55,10 @@ pub struct Conn {
     pub egress_next: u32,
     /// Where the next read is expected to begin (TCP sequence).
     pub ingress_next: u32,
+    /// `Control::policies` when `policy` was looked up.
+    pub policies: u32,
+    /// How much of it is captured.
+    pub policy: u32,
     /// Zero.
     pub reserved: u32,
     /// Bytes written, where positions are counted.
@@ -72,6 +80,8 @@ impl Conn {
             flags,
             egress_next: 0,
             ingress_next: 0,
+            policies: 0,
+            policy: policy::FULL,
             reserved: 0,
             egress: 0,
             ingress: 0,
@@ -176,6 +186,20 @@ fn create(sk: *const u8, kind: Kind, key: ConnKey) -> Option<*mut Conn> {
 pub fn is_ignored(conn: *const Conn) -> bool {
     // SAFETY: `conn` points to a value of the map.
     unsafe { (*conn).flags & (bit::IGNORED | bit::OWN) != 0 }
+}
+
+/// How much of the connection is captured; looked up anew after user space changed any policy.
+#[inline(always)]
+pub fn policy(control: &Control, conn: *mut Conn, key: ConnKey) -> u32 {
+    // SAFETY: `conn` points to a value of the map.
+    let conn = unsafe { &mut *conn };
+    let now = control.policies;
+    if conn.policies != now {
+        // SAFETY: a u32 is read whole.
+        conn.policy = unsafe { POLICIES.get(key) }.copied().unwrap_or(policy::FULL);
+        conn.policies = now;
+    }
+    conn.policy
 }
 
 /// Where both directions stand.

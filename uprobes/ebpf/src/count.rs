@@ -14,8 +14,21 @@ const NO_WAKEUP: u64 = 1;
 #[inline(always)]
 pub fn add(index: u32, n: u64) {
     let Some(counters) = COUNTERS.get_ptr_mut(0) else { return };
+    add_at(counters.cast(), index, n);
+}
+
+/// Adds to two counters, for one look at the map.
+#[inline(always)]
+pub fn add_both((first, n): (u32, u64), (second, m): (u32, u64)) {
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return };
+    add_at(counters.cast(), first, n);
+    add_at(counters.cast(), second, m);
+}
+
+#[inline(always)]
+fn add_at(counters: *mut u64, index: u32, n: u64) {
     // SAFETY: the value holds COUNT counters, and `index` is a constant below that.
-    let counter = unsafe { counters.cast::<u64>().add(index as usize) };
+    let counter = unsafe { counters.add(index as usize) };
     // SAFETY: `counter` is a place in a map.
     unsafe { atomic_add(counter, n) };
 }
@@ -33,11 +46,10 @@ pub unsafe fn atomic_add(place: *mut u64, n: u64) {
 /// Reserves `size` bytes (a constant where it is called) in the ring, or counts why not.
 #[inline(always)]
 pub fn reserve(size: u64) -> Option<*mut u8> {
-    add(counter::ATTEMPTED, 1);
     // SAFETY: RING is a ring buffer map.
     let place = unsafe { bpf_ringbuf_reserve((&raw const RING).cast_mut().cast(), size, 0) }.cast::<u8>();
     if place.is_null() {
-        add(counter::RING_FULL, 1);
+        add_both((counter::ATTEMPTED, 1), (counter::RING_FULL, 1));
         return None;
     }
     Some(place)
@@ -48,7 +60,7 @@ pub fn reserve(size: u64) -> Option<*mut u8> {
 pub fn submit(place: *mut u8) {
     // SAFETY: `place` came from `reserve` and was not submitted yet.
     unsafe { bpf_ringbuf_submit(place.cast(), NO_WAKEUP) };
-    add(counter::SUBMITTED, 1);
+    add_both((counter::ATTEMPTED, 1), (counter::SUBMITTED, 1));
 }
 
 /// Copies a whole small record into the ring; false when it was full.

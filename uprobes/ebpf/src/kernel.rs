@@ -1,6 +1,9 @@
 //! Reading kernel structures: offsets from BTF, and the two ways to follow a pointer.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_skc_to_tcp_sock},
+};
 use sidelight_events::maps::Offsets;
 
 /// Filled in by the loader. Frozen before the programs are verified, so that each offset is a constant to the verifier.
@@ -47,7 +50,7 @@ pub static OFFSETS: Offsets = Offsets {
     unix_peer: 0,
     unix_address_len: 0,
     unix_address_name: 0,
-    reserved: 0,
+    has_current_task_btf: 0,
 };
 
 /// The offset of a field, e.g. `offset!(sk_family)`.
@@ -100,5 +103,19 @@ impl Memory for Probe {
     #[inline(always)]
     fn tcp(sk: *const u8) -> Option<*const u8> {
         Some(sk)
+    }
+}
+
+/// The current process's table of open files (`struct fdtable`).
+#[inline(always)]
+pub fn descriptors() -> Option<*const u8> {
+    if offset!(has_current_task_btf) != 0 {
+        // SAFETY: has no preconditions.
+        let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
+        Direct::read(Direct::read(task, offset!(task_files))?, offset!(files_fdt))
+    } else {
+        // SAFETY: has no preconditions.
+        let task = unsafe { bpf_get_current_task() } as *const u8;
+        Probe::read(Probe::read(task, offset!(task_files))?, offset!(files_fdt))
     }
 }

@@ -14,7 +14,6 @@ use crate::{
     copy::{self, Buffers, Scratch},
     count,
     kernel::{Memory, offset},
-    maps::POLICIES,
     select::{self, Verdict},
     tls,
 };
@@ -129,8 +128,7 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         return;
     }
     count::add(counter::BYTES_PRESENTED, u64::from(call.len));
-    // SAFETY: a u32 is read whole.
-    let policy = unsafe { POLICIES.get(key) }.copied().unwrap_or(policy::FULL);
+    let policy = conn::policy(control, conn, key);
     if policy == policy::IGNORE || positions.unusable {
         return count::add(counter::BYTES_IGNORED, u64::from(call.len));
     }

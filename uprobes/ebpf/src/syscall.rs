@@ -3,14 +3,14 @@
 //! In: the registers of a system call. At enter the descriptor is followed to its socket and noted in `CALLS`; at exit
 //! the bytes are there and so is the result. Out: a [`Call`], with the time it began.
 
-use aya_ebpf::{helpers::generated::bpf_get_current_task_btf, programs::BtfTracePointContext};
+use aya_ebpf::programs::BtfTracePointContext;
 use sidelight_events::{direction, maps::counter, mechanism};
 
 use crate::{
     conn::ids,
     copy::{self, Buffers, Scratch, layout},
     count,
-    kernel::{Direct, Memory, Probe, offset},
+    kernel::{Direct, Memory, Probe, descriptors, offset},
     maps::CALLS,
     select::{self, Verdict},
     socket::{self, Call, Kind, MSG_OOB, MSG_TRUNC, NOT_THE_STREAM, now},
@@ -237,11 +237,8 @@ struct Socket {
 /// Follows task → files → descriptor table → file → socket → sock. `None`: not open, no stream socket.
 #[inline(always)]
 fn resolve(fd: u64) -> Option<Socket> {
-    // SAFETY: has no preconditions.
-    let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
-    let files: *const u8 = Direct::read(task, offset!(task_files))?;
-    let fdt: *const u8 = Direct::read(files, offset!(files_fdt))?;
-    let max: u32 = Direct::read(fdt, offset!(fdt_max_fds))?;
+    let fdt = unresolved(descriptors())?;
+    let max: u32 = unresolved(Probe::read(fdt, offset!(fdt_max_fds)))?;
     let fd = fd as u32;
     if fd >= max {
         return None;

@@ -19,8 +19,8 @@ pub struct Control {
     pub mode: u32,
     /// The daemon's own process: never watched.
     pub own_tgid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Another number after each change of the map `POLICIES`: hooks remember a connection's policy until then.
+    pub policies: u32,
 }
 
 /// Bits of `Control::mode`.
@@ -126,7 +126,8 @@ pub struct Offsets {
     pub unix_peer: u32,
     pub unix_address_len: u32,
     pub unix_address_name: u32,
-    pub reserved: u32,
+    /// No offset: 1 if the kernel has the helper `bpf_get_current_task_btf` (5.11).
+    pub has_current_task_btf: u32,
 }
 
 /// Indices of the one value of the per-CPU array `COUNTERS` (`[u64; COUNT]`).

@@ -96,7 +96,7 @@ pub(crate) fn offsets(btf: &[u8]) -> Result<Offsets, BtfError> {
         unix_peer: at("unix_sock", "peer")?,
         unix_address_len: at("unix_address", "len")?,
         unix_address_name: at("unix_address", "name")?,
-        reserved: 0,
+        has_current_task_btf: types.has_name("BPF_FUNC_get_current_task_btf").into(),
     })
 }
 
@@ -144,6 +144,12 @@ impl<'a> Types<'a> {
         let at = self.strings + name_offset as usize;
         let bytes = self.btf.get(at..).unwrap_or_default();
         bytes.starts_with(name.as_bytes()) && bytes.get(name.len()) == Some(&0)
+    }
+
+    /// The name is anywhere: the kernel lists its helpers in an enumeration.
+    fn has_name(&self, name: &str) -> bool {
+        let strings = self.btf.get(self.strings..).unwrap_or_default();
+        strings.split(|byte| *byte == 0).any(|string| string == name.as_bytes())
     }
 
     /// Bit offset of `member` in `struct of`.
@@ -216,6 +222,7 @@ mod tests {
         assert_eq!(offsets.sk_daddr, 0);
         assert_eq!(offsets.sk_rcv_saddr, 4);
         assert_eq!(offsets.sk_family, 16);
+        assert_eq!(offsets.has_current_task_btf, 1);
         assert!(offsets.sk_kern_sock_mask.is_power_of_two() && offsets.sk_kern_sock_mask < 256);
     }
 

@@ -103,8 +103,11 @@ impl Hooks {
     /// The kernel refuses to write the map: the connection keeps the policy it has.
     pub fn set_policy(&self, conn: ConnKey, policy: u32) -> Result<(), MapError> {
         let key = [conn.sock, conn.ino];
-        let mut policies = lock(&self.inner.policies);
-        if policy == policy::FULL { forgiving(policies.remove(&key)) } else { policies.insert(key, policy, 0) }
+        {
+            let mut policies = lock(&self.inner.policies);
+            if policy == policy::FULL { forgiving(policies.remove(&key)) } else { policies.insert(key, policy, 0) }?;
+        }
+        self.change(|control| control.policies = control.policies.wrapping_add(1))
     }
 
     /// The connection is over for the tracker: its policy is dropped.

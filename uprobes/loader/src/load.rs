@@ -157,7 +157,7 @@ fn load(options: Options) -> Result<Started, LoadError> {
     let (mut ebpf, btf) = object(ring_bytes)?;
     let mut control: Array<_, [u32; 4]> = map(&mut ebpf, "CONTROL")?;
     let word =
-        Control { enabled: 0, mode: selection.mode() | mode::PROCESS_RECORDS, own_tgid: process::id(), reserved: 0 };
+        Control { enabled: 0, mode: selection.mode() | mode::PROCESS_RECORDS, own_tgid: process::id(), policies: 0 };
     let named = |name| move |source| LoadError::Map { name, source };
     let word: [u32; 4] = zerocopy::transmute!(word);
     control.set(0, word, 0).map_err(named("CONTROL"))?;
