@@ -98,13 +98,13 @@ class Watched:
 
     def __init__(self, target, folder, scene, args):
         port = free_port()
-        self.sink = subprocess.Popen([target / "otlp-discard", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
+        self.sink = subprocess.Popen([target / "otlp-discard", str(port)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         listening(port)
-        only = {"both": [scene.servers.pid, scene.clients.pid], "server": [scene.servers.pid], "none": [os.getppid()]}[args.select]
+        only = {"both": [scene.servers.pid, scene.clients.pid], "server": [scene.servers.pid], "none": []}[args.select]
         command = [target / "sidelight", "run", "--attach", args.attach]
         if args.select == "none":
             # Nothing of the load is selected, but its TLS library is probed: what an unselected server pays.
-            command += ["--only", f"pid:{self.sink.pid}"]
+            command += ["--only", f"pid:{os.getpid()}"]
         else:
             for pid in only:
                 command += ["--only", f"tree:{pid}"]
@@ -130,7 +130,7 @@ class Watched:
     def stop(self):
         self.daemon.send_signal(signal.SIGTERM)
         self.daemon.wait()
-        self.sink.terminate()
+        self.sink.stdin.close()
         self.sink.wait()
         ledgers = {}
         for line in self.text().splitlines():
@@ -152,7 +152,7 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sidelight-overhead-"))
     scene = Scene(folder, args.tls)
     scene.load(2)
-    without, with_, memory = [], [], []
+    without, with_, memory, watched = [], [], [], None
     try:
         for run in range(args.runs):
             without.append(scene.load(args.seconds))
@@ -170,6 +170,8 @@ def main():
             if not ends * requests <= built <= ends * (requests + 32) or exported != built:
                 sys.exit(f"exchanges were lost:\n{json.dumps(ledgers, indent=1)}")
     finally:
+        if watched and watched.daemon.poll() is None:
+            watched.stop()
         scene.stop()
         shutil.rmtree(folder)
     rate = [statistics.median(n / wall for n, wall, _ in runs) for runs in (without, with_)]

@@ -61,12 +61,26 @@ impl Pieces {
                     rest.instances.push((instance, points));
                 }
             }
+            if rest.instances.is_empty() {
+                self.rest = None;
+            }
             self.encoder.encode(&part, max_bytes, &mut self.ready);
         }
         let batch = self.ready.pop()?;
-        if self.ready.is_empty() && self.rest.as_ref().is_some_and(|rest| rest.instances.is_empty()) {
-            self.rest = None;
-        }
         Some(Payload { body: batch.payload, items: batch.items as u64 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixTime;
+
+    #[test]
+    fn a_snapshot_without_series_is_through_at_once() {
+        let mut pieces = Pieces::default();
+        pieces.begin(Snapshot { time: UnixTime(1), instances: Vec::new() });
+        assert_eq!(pieces.next(1024), None);
+        assert!(pieces.is_empty(), "whoever waits for it to be through would spin");
     }
 }
