@@ -84,13 +84,8 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
     let shard = shard(&config, Host::read())?;
     let Started { hooks, reader, mut rows } = sidelight_loader::start(loader_options(&config))?;
     let (discovery, news) = discovery(&hooks, &mut rows);
-    let (queue, exporter) = exporters::start(
-        (&config.export, &config.limits),
-        console,
-        Settings::of(config.export.output),
-        &health,
-        &(Arc::new(|_, _| {}) as exporters::OnConnection),
-    )?;
+    let (queue, exporter) =
+        exporters::start((&config.export, &config.limits), console, Settings::of(config.export.output), &health)?;
     let own_metrics = own_metrics(&config, &health, &exporter)?;
     let recorder = record
         .map(|path| Recorder::create(&path, clock().1).with_context(|| format!("cannot write {}", path.display())))

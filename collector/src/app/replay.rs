@@ -33,9 +33,7 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
     let mut source = FileSource::open(file, side)?;
     let health = Arc::new(Health::default());
     let settings = Settings::of(config.export.output);
-    let on_connection: exporters::OnConnection = Arc::new(|_, _| {});
-    let (queue, exporter) =
-        exporters::start((&config.export, &config.limits), Console::Stdout, settings, &health, &on_connection)?;
+    let (queue, exporter) = exporters::start((&config.export, &config.limits), Console::Stdout, settings, &health)?;
     let mut shard = shard(config, Host::default())?.looking_at(side.role());
     let (mut now, mut due) = (KernelTime::default(), KernelTime::default());
     let read = loop {

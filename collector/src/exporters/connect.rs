@@ -1,9 +1,9 @@
 //! Connections to an end point.
 //!
-//! In: the URL and TLS settings of one signal. Out: a byte stream, plain or TLS, and an announcement of every connection's
-//! two addresses before its first byte and after its end, so that the kernel leaves the daemon's own export alone.
+//! In: the URL and TLS settings of one signal. Out: a byte stream, plain or TLS. The kernel knows the daemon's own connections
+//! by itself and leaves both their ends alone.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr};
 
 use http::{Uri, uri::Scheme};
 use hyper_util::rt::TokioIo;
@@ -17,18 +17,6 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::tls::{self, TlsError};
-
-/// One of the daemon's own connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Own {
-    /// Our address.
-    pub local: SocketAddr,
-    /// The end point's.
-    pub peer: SocketAddr,
-}
-
-/// Told of the daemon's own connections, on the exporter's thread: `true` before the first byte, `false` after the end.
-pub type OnConnection = Arc<dyn Fn(Own, bool) + Send + Sync>;
 
 /// Why an end point cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +64,6 @@ pub(crate) struct Target {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    on_connection: OnConnection,
 }
 
 /// What hyper reads and writes.
@@ -87,12 +74,7 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Target {
-    pub(crate) fn new(
-        url: &str,
-        otlp: &Otlp,
-        alpn: &[u8],
-        on_connection: &OnConnection,
-    ) -> Result<Self, EndpointError> {
+    pub(crate) fn new(url: &str, otlp: &Otlp, alpn: &[u8]) -> Result<Self, EndpointError> {
         let bad = || EndpointError::Url { url: url.to_owned() };
         let uri: Uri = url.parse().map_err(|_| bad())?;
         let secure = match uri.scheme() {
@@ -110,12 +92,12 @@ impl Target {
         } else {
             None
         };
-        Ok(Self { uri, host, port, tls, on_connection: Arc::clone(on_connection) })
+        Ok(Self { uri, host, port, tls })
     }
 
-    /// A new connection. The guard announces its end when dropped and belongs to the task that drives the connection.
-    pub(crate) async fn connect(&self) -> Result<(Stream, Announced), ConnectError> {
-        let (tcp, announced) = self.tcp().await?;
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<Stream, ConnectError> {
+        let tcp = self.tcp().await?;
         let stream: Box<dyn Duplex> = match &self.tls {
             None => Box::new(tcp),
             Some((connector, name)) => Box::new(
@@ -125,10 +107,10 @@ impl Target {
                     .map_err(|error| ConnectError::Tls { host: self.host.clone(), advice: advice(&error) })?,
             ),
         };
-        Ok((TokioIo::new(stream), announced))
+        Ok(TokioIo::new(stream))
     }
 
-    async fn tcp(&self) -> Result<(TcpStream, Announced), ConnectError> {
+    async fn tcp(&self) -> Result<TcpStream, ConnectError> {
         let host = || format!("{}:{}", self.host, self.port);
         let addresses = lookup_host((self.host.as_str(), self.port))
             .await
@@ -138,11 +120,10 @@ impl Target {
             let attempt = async {
                 let tcp = TcpStream::connect(peer).await?;
                 tcp.set_nodelay(true)?;
-                let own = Own { local: tcp.local_addr()?, peer: tcp.peer_addr()? };
-                Ok((tcp, own))
+                Ok(tcp)
             };
             match attempt.await {
-                Ok((tcp, own)) => return Ok((tcp, Announced::new(own, &self.on_connection))),
+                Ok(tcp) => return Ok(tcp),
                 Err(source) => last = ConnectError::Connect { peer, source },
             }
         }
@@ -151,25 +132,6 @@ impl Target {
 
     pub(crate) fn http_error(&self, source: hyper::Error) -> ConnectError {
         ConnectError::Http { host: self.host.clone(), source }
-    }
-}
-
-/// A connection that was announced; its drop announces the end.
-pub(crate) struct Announced {
-    own: Own,
-    on_connection: OnConnection,
-}
-
-impl Announced {
-    fn new(own: Own, on_connection: &OnConnection) -> Self {
-        on_connection(own, true);
-        Self { own, on_connection: Arc::clone(on_connection) }
-    }
-}
-
-impl Drop for Announced {
-    fn drop(&mut self) {
-        (self.on_connection)(self.own, false);
     }
 }
 

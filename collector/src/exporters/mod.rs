@@ -23,7 +23,7 @@ mod task;
 mod tls;
 mod writer;
 
-pub use connect::{EndpointError, OnConnection, Own};
+pub use connect::EndpointError;
 pub use intake::{Batch, Producer};
 pub use pending::Payload;
 pub use sender::Backoff;

@@ -24,7 +24,7 @@ use tonic::{
 use tower_service::Service;
 
 use super::{
-    connect::{ConnectError, Driver, EndpointError, OnConnection, Target},
+    connect::{ConnectError, Driver, EndpointError, Target},
     otlp_http::{USER_AGENT, headers},
     outcome::{self, Outcome},
     pending::Payload,
@@ -48,12 +48,7 @@ pub(crate) struct OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    pub(crate) fn new(
-        url: &str,
-        signal: Signal,
-        otlp: &Otlp,
-        on_connection: &OnConnection,
-    ) -> Result<Self, EndpointError> {
+    pub(crate) fn new(url: &str, signal: Signal, otlp: &Otlp) -> Result<Self, EndpointError> {
         let method = match signal {
             Signal::Metrics => METRICS,
             Signal::Traces => TRACES,
@@ -61,7 +56,7 @@ impl OtlpGrpc {
         let mut metadata = HeaderMap::new();
         metadata.insert(header::USER_AGENT, USER_AGENT);
         metadata.extend(headers(otlp)?);
-        let target = Target::new(url, otlp, b"h2", on_connection)?;
+        let target = Target::new(url, otlp, b"h2")?;
         let mut origin = target.uri.clone().into_parts();
         origin.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Self {
@@ -76,13 +71,12 @@ impl OtlpGrpc {
     }
 
     async fn connect(&self) -> Result<(Channel, Driver), ConnectError> {
-        let (stream, announced) = self.target.connect().await?;
+        let stream = self.target.connect().await?;
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .handshake(stream)
             .await
             .map_err(|source| self.target.http_error(source))?;
         let driver = tokio::spawn(async move {
-            let _announced = announced;
             // Its error is the error of the call that was open, or a closed idle connection.
             drop(connection.await);
         });

@@ -14,7 +14,7 @@ use hyper::client::conn::http1;
 use sidelight_config::{Compression, Otlp};
 
 use super::{
-    connect::{ConnectError, Driver, EndpointError, OnConnection, Target},
+    connect::{ConnectError, Driver, EndpointError, Target},
     outcome::{self, Outcome},
     pending::Payload,
     sender::Transport,
@@ -50,8 +50,8 @@ pub(crate) fn headers(otlp: &Otlp) -> Result<HeaderMap, EndpointError> {
 }
 
 impl OtlpHttp {
-    pub(crate) fn new(url: &str, otlp: &Otlp, on_connection: &OnConnection) -> Result<Self, EndpointError> {
-        let target = Target::new(url, otlp, b"http/1.1", on_connection)?;
+    pub(crate) fn new(url: &str, otlp: &Otlp) -> Result<Self, EndpointError> {
+        let target = Target::new(url, otlp, b"http/1.1")?;
         let bad = || EndpointError::Url { url: url.to_owned() };
         let authority = target.uri.authority().ok_or_else(bad)?;
         let path = target.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
@@ -68,10 +68,9 @@ impl OtlpHttp {
     }
 
     async fn connect(&self) -> Result<Connection, ConnectError> {
-        let (stream, announced) = self.target.connect().await?;
+        let stream = self.target.connect().await?;
         let (requests, connection) = http1::handshake(stream).await.map_err(|source| self.target.http_error(source))?;
         let driver = tokio::spawn(async move {
-            let _announced = announced;
             // Its error is the error of the request that was open, or a closed idle connection.
             drop(connection.await);
         });

@@ -15,7 +15,7 @@ use sidelight_config::{Export, Limits, Otlp, OtlpProtocol, OutputFormat};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    connect::{EndpointError, OnConnection},
+    connect::EndpointError,
     format::Format,
     intake::{self, Consumer, Last, Producer},
     otlp_grpc::OtlpGrpc,
@@ -110,7 +110,7 @@ pub enum Console {
     Stdout,
 }
 
-/// Starts the exporter's thread. `on_connection` learns of each of its connections.
+/// Starts the exporter's thread.
 ///
 /// # Errors
 /// When an end point, a file or TLS is not usable as configured; nothing runs then.
@@ -119,13 +119,12 @@ pub fn start(
     console: Console,
     settings: Settings,
     health: &Arc<Health>,
-    on_connection: &OnConnection,
 ) -> Result<(Producer, Handle), StartError> {
     let traces = match export.output {
-        OutputFormat::Otlp => otlp(Signal::Traces, &export.traces, limits, health, on_connection)?,
+        OutputFormat::Otlp => otlp(Signal::Traces, &export.traces, limits, health)?,
         OutputFormat::Console | OutputFormat::OtlpJson => Some(text(export, limits, console, health)?),
     };
-    let metrics = otlp(Signal::Metrics, &export.metrics, limits, health, on_connection)?;
+    let metrics = otlp(Signal::Metrics, &export.metrics, limits, health)?;
     // Small enough that a snapshot of any size passes through its queue piece by piece.
     let piece = capacity(Signal::Metrics, limits) / 4;
     let format = Format::new(export.output, export.output_file.is_none() && console.wants_color());
@@ -162,17 +161,11 @@ fn capacity(signal: Signal, limits: &Limits) -> usize {
     }
 }
 
-fn otlp(
-    signal: Signal,
-    otlp: &Otlp,
-    limits: &Limits,
-    health: &Arc<Health>,
-    on_connection: &OnConnection,
-) -> Result<Option<Route>, EndpointError> {
+fn otlp(signal: Signal, otlp: &Otlp, limits: &Limits, health: &Arc<Health>) -> Result<Option<Route>, EndpointError> {
     let Some(url) = &otlp.endpoint else { return Ok(None) };
     let link = match otlp.protocol {
-        OtlpProtocol::Grpc => Link::Grpc(OtlpGrpc::new(url, signal, otlp, on_connection)?),
-        OtlpProtocol::HttpProtobuf => Link::Http(OtlpHttp::new(url, otlp, on_connection)?),
+        OtlpProtocol::Grpc => Link::Grpc(OtlpGrpc::new(url, signal, otlp)?),
+        OtlpProtocol::HttpProtobuf => Link::Http(OtlpHttp::new(url, otlp)?),
     };
     let pending = Arc::new(Pending::new(signal, capacity(signal, limits), health));
     Ok(Some(Route { pending, link, destination: url.clone(), timeout: otlp.timeout }))
