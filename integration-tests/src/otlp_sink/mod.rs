@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::Span,
 };
 
-use crate::wait_for;
+use crate::{spans, wait_for};
 
 /// What the end point speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,6 +206,15 @@ impl Sink {
     /// The spans of the requests that were accepted, without the rejected ones, in the order they came.
     pub fn spans(&self) -> Vec<Span> {
         self.shared.state().requests.iter().flat_map(accepted_spans).collect()
+    }
+
+    /// The spans of the requests that were accepted whole, each with its resource, as values to compare.
+    pub fn values(&self) -> Vec<spans::Span> {
+        let line = |request: &Request| match (&request.message, &request.reply) {
+            (Message::Traces(traces), Reply::Accept) => Some(serde_json::to_string(traces).unwrap() + "\n"),
+            _ => None,
+        };
+        spans::parse(&self.shared.state().requests.iter().filter_map(line).collect::<String>())
     }
 
     /// The accepted metrics requests.
