@@ -91,6 +91,18 @@ impl Conn {
     }
 }
 
+impl Conn {
+    /// Whether the bit was set; it is afterwards. Written only once, so as not to undo what the state hook writes.
+    #[inline(always)]
+    fn saw(&mut self, bit: u32) -> bool {
+        let seen = self.flags & bit != 0;
+        if !seen {
+            self.flags |= bit;
+        }
+        seen
+    }
+}
+
 /// Inode number of the socket; 0 for one that no process holds any more.
 #[inline(always)]
 pub fn ino<M: Memory>(sk: *const u8) -> u64 {
@@ -239,15 +251,13 @@ impl Positions {
         if call.direction == direction::EGRESS {
             let next = egress;
             egress = egress.wrapping_sub(call.len);
-            contended |= conn.flags & bit::EGRESS_SEEN != 0 && conn.egress_next != egress;
+            contended |= conn.saw(bit::EGRESS_SEEN) && conn.egress_next != egress;
             conn.egress_next = next;
-            conn.flags |= bit::EGRESS_SEEN;
         } else {
             let next = ingress;
             ingress = ingress.wrapping_sub(call.len);
-            contended |= conn.flags & bit::INGRESS_SEEN != 0 && conn.ingress_next != ingress;
+            contended |= conn.saw(bit::INGRESS_SEEN) && conn.ingress_next != ingress;
             conn.ingress_next = next;
-            conn.flags |= bit::INGRESS_SEEN;
         }
         Some(Self {
             egress: u64::from(egress),

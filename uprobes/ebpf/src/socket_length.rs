@@ -2,6 +2,9 @@
 //!
 //! In: the sock, the result, the `MSG_*` flags, and the system call's registers (`bpf_task_pt_regs`, 5.15). Out: a
 //! [`Call`]. There is no entry hook, so when the call began is unknown.
+//!
+//! splice(2) from a socket passes by these tracepoints (`tcp_splice_read` is not `sock_recvmsg`): such bytes are a gap in
+//! the positions of TCP, and the next call after them is CONTENDED.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},

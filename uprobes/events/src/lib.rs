@@ -84,7 +84,8 @@ pub mod flags {
     pub const LENGTH_ONLY: u16 = 1 << 2;
     /// `offset` and `other` are 32-bit TCP sequence numbers, to be widened by the reader.
     pub const SEQ32: u16 = 1 << 3;
-    /// The hook saw that another thread moved the same direction during this call: `offset` may be wrong.
+    /// The call does not begin where the last one seen in this direction ended: another thread moved bytes meanwhile, and
+    /// `offset` may be wrong, or a call between them was not seen (another process's, say).
     pub const CONTENDED: u16 = 1 << 4;
 }
 
