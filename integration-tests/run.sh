@@ -43,7 +43,7 @@ format() {
 
 lints() { cargo clippy --quiet --workspace --all-targets -- -D warnings; }
 
-documents() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items; }
+documents() { RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items; }
 
 directions() { /usr/bin/python3 integration-tests/dependencies.py; }
 
@@ -55,7 +55,8 @@ build() { cargo build --workspace --bins; }
 
 # The test binaries run as root, whoever builds them.
 integration_tests() {
-    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="${as_root[*]}" cargo test -p sidelight-integration-tests --no-fail-fast
+    if [ ${#as_root[@]} != 0 ]; then export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="${as_root[*]}"; fi
+    cargo test -p sidelight-integration-tests --no-fail-fast
 }
 
 unit_file() { integration-tests/unit-file.sh; }

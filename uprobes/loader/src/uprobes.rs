@@ -27,7 +27,7 @@ const DIRECTORIES: [&str; 6] =
     ["/usr/local/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib"];
 /// The largest library that is read; OpenSSL's has less than 1 MiB.
 const MAX_FILE: u64 = 64 << 20;
-/// Files probed at a time; further ones are counted by [`Libraries::refused`].
+/// Files probed at a time; further ones are counted by [`Counts::refused`](crate::discover::Counts::refused).
 pub(crate) const MAX_LIBRARIES: usize = 256;
 
 /// Why a library is not probed.
