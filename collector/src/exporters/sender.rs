@@ -59,12 +59,22 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Runs until the queue is closed and empty, or the output has ended, or a shutdown leaves no time to repeat.
-    /// Gives back the last error, if the last sending failed.
+    /// Runs until the queue is closed and empty, or the output has ended, or a shutdown leaves no time to repeat or cuts a
+    /// sending off. Gives back the last error, if the last sending failed.
     pub(crate) async fn run(mut self, mut transport: impl Transport) -> Option<String> {
         let mut failures = 0_u32;
+        let mut last = None;
         while let Some(payload) = self.pending.next().await {
-            let outcome = match tokio::time::timeout(self.timeout, transport.send(&payload)).await {
+            let sent = tokio::select! {
+                biased;
+                sent = tokio::time::timeout(self.timeout, transport.send(&payload)) => sent,
+                () = passed(self.deadline.clone()) => {
+                    self.pending.again();
+                    let error = last.as_deref().unwrap_or("not taken before the stop");
+                    return Some(format!("{}: {error}", self.destination));
+                }
+            };
+            let outcome = match sent {
                 Ok(outcome) => outcome,
                 Err(_) => Outcome::Retry { after: None, error: format!("no answer within {:?}", self.timeout) },
             };
@@ -75,6 +85,7 @@ impl Sender<'_> {
                     }
                     self.pending.delivered(rejected, &message);
                     self.recovered(&mut failures);
+                    last = None;
                 }
                 Outcome::Ended => {
                     self.pending.end(Loss::OutputClosed, "the reader of the output has gone");
@@ -83,6 +94,7 @@ impl Sender<'_> {
                 Outcome::Refused(error) => {
                     self.pending.refused(Loss::Refused, &format!("{}: {error}", self.destination));
                     failures = 0;
+                    last = None;
                 }
                 Outcome::Retry { after, error } => {
                     self.pending.again();
@@ -94,6 +106,7 @@ impl Sender<'_> {
                     if !self.wait(delay).await {
                         return Some(format!("{}: {error}", self.destination));
                     }
+                    last = Some(error);
                 }
             }
         }
@@ -128,6 +141,16 @@ impl Sender<'_> {
                 true
             }
         }
+    }
+}
+
+/// Waits until the deadline of a shutdown has passed.
+async fn passed(mut deadline: watch::Receiver<Option<Instant>>) {
+    let known = deadline.wait_for(Option::is_some).await.map(|deadline| *deadline);
+    match known {
+        Ok(Some(at)) => tokio::time::sleep_until(at).await,
+        // No shutdown can come any more.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }
 
@@ -225,21 +248,43 @@ mod tests {
         assert_eq!(health.load(Metric::SpansQueued), 1);
     }
 
+    /// Fails so often, and then does not answer.
+    struct Silent(u32);
+
+    impl Transport for Silent {
+        async fn send(&mut self, _: &Payload) -> Outcome {
+            match self.0.checked_sub(1) {
+                Some(left) => self.0 = left,
+                None => std::future::pending().await,
+            }
+            down()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_cuts_a_sending_off_tells_the_last_error() {
+        for (failures, error) in [(2, "there: down"), (0, "there: not taken before the stop")] {
+            let (pending, health) = pending();
+            let at = Instant::now() + Duration::from_secs(8);
+            let (_stop, deadline) = watch::channel(Some(at));
+            let (timeout, backoff) = (Duration::from_secs(10), Backoff::default());
+            let destination = "there".to_owned();
+            let sender = Sender { signal: Signal::Traces, destination, timeout, backoff, pending: &pending, deadline };
+            let sent = tokio::time::timeout_at(at, sender.run(Silent(failures))).await;
+            assert_eq!(sent.unwrap().as_deref(), Some(error), "though whoever waits gives up at the same moment");
+            assert_eq!(health.load(Metric::SpansQueued), 1);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_answer_in_time_is_repeated() {
-        struct Silent;
-        impl Transport for Silent {
-            async fn send(&mut self, _: &Payload) -> Outcome {
-                std::future::pending().await
-            }
-        }
         let (pending, health) = pending();
         let (_stop, deadline) = watch::channel(Some(Instant::now() + Duration::from_secs(12)));
         let (timeout, backoff) =
             (Duration::from_secs(10), Backoff { first: Duration::from_secs(9), max: Duration::MAX });
         let destination = "there".to_owned();
         let sender = Sender { signal: Signal::Traces, destination, timeout, backoff, pending: &pending, deadline };
-        assert_eq!(sender.run(Silent).await.as_deref(), Some("there: no answer within 10s"));
+        assert_eq!(sender.run(Silent(0)).await.as_deref(), Some("there: no answer within 10s"));
         assert_eq!(health.load(Metric::SpansQueued), 1);
     }
 }
