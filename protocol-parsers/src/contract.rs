@@ -192,8 +192,10 @@ pub struct Hole {
 /// How a direction, or the connection, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
-    /// In order (FIN).
+    /// In order (FIN), and every byte before it was given, or is in a hole.
     Fin,
+    /// In order, but the last bytes may be missing untold: no position says where the stream ended (TLS plaintext).
+    FinUnproven,
     /// RST or an error.
     Reset,
     /// Not known; the socket was gone.

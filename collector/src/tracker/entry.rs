@@ -201,6 +201,8 @@ impl Entry {
         }
         self.advance(Patience { now: at, hold_ns: 0, bytes: 0 }, context);
         // What is not read (ciphertext of a bound connection, say) need not have come: nothing of it is missing.
+        let proven = self.order.ended(Direction::Ingress) && self.order.ended(Direction::Egress);
+        let how = if how == Close::Fin && !proven { Close::FinUnproven } else { how };
         let missing = |dir, order: &Order| self.stream.ignored().is_none().then(|| order.missing_at_end(dir)).flatten();
         let (egress, ingress) = (missing(Direction::Egress, &self.order), missing(Direction::Ingress, &self.order));
         if let Some((from, to)) = egress {
@@ -270,6 +272,9 @@ impl Entry {
         let Piece { dir, offset, why, .. } = *piece;
         if piece.len == 0 {
             return;
+        }
+        if self.order.unannounced(dir) {
+            self.stream.unannounced(dir, piece.mark(0), context);
         }
         self.order.delivered(dir, piece.end());
         // Only captures give both ends of a connection.

@@ -34,7 +34,7 @@ use sidelight_protocol_parsers::{
 
 pub use counts::{Bytes, Connections, Counts, Exchanges};
 use entry::{Entry, Key};
-use stream::{Context, Ignored};
+use stream::{Context, Ignored, Start};
 use table::Table;
 
 use crate::model::{Connection, Endpoint};
@@ -212,7 +212,7 @@ impl Tracker {
         let index = self.socket(open.conn, sink);
         let connection = Arc::new(announced(open));
         if let Some(tls) = self.bound.get(&open.conn).copied() {
-            self.with(tls, sink, |entry, _, _| tls::learn(entry, &connection));
+            self.with(tls, sink, |entry, _, _| tls::learn(entry, &connection, Start::Middle));
         }
         self.with(index, sink, |entry, inside, _| {
             entry.seen = inside.now;
@@ -221,7 +221,7 @@ impl Tracker {
                 let position = if seq32 { entry.order.widen(dir, position) } else { position };
                 entry.order.begins(dir, position);
             }
-            entry.stream.begins(open.flags & open_flags::FROM_START != 0, connection.role);
+            entry.stream.begins(start(open), connection.role);
             if entry.stream.connection.remote == Endpoint::Unknown {
                 entry.stream.connection = connection;
             }
@@ -388,6 +388,15 @@ fn announced(open: &Open) -> Connection {
         _ => None,
     };
     Connection { key: open.conn, local, remote, tls: false, role }
+}
+
+/// Only TCP itself counts what was moved before the hooks looked.
+fn start(open: &Open) -> Start {
+    match open.flags {
+        flags if flags & open_flags::FROM_START != 0 => Start::First,
+        flags if flags & open_flags::SEQ32 != 0 => Start::Middle,
+        _ => Start::Untold,
+    }
 }
 
 /// The path up to its NUL; an abstract name begins with NUL and is shown with `@`.

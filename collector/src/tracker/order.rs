@@ -58,6 +58,8 @@ struct Side {
     end: Option<u64>,
     /// Something was delivered.
     begun: bool,
+    /// Where it begins was said, not supposed from what came first.
+    announced: bool,
     /// Sorted by offset.
     held: VecDeque<Held>,
 }
@@ -72,7 +74,7 @@ struct Held {
 impl Order {
     /// Both directions begin at 0 (counters kept by the hooks).
     pub(super) fn from_zero() -> Self {
-        let side = || Side { next: Some(0), wide: Some(0), ..Side::default() };
+        let side = || Side { next: Some(0), wide: Some(0), announced: true, ..Side::default() };
         Self { sides: [side(), side()], held_bytes: 0 }
     }
 
@@ -93,9 +95,20 @@ impl Order {
     /// The connection's position when it was announced. Moves a position back only while nothing was delivered.
     pub(super) fn begins(&mut self, dir: Direction, position: u64) {
         let side = self.side_mut(dir);
-        if !side.begun && side.next.is_none_or(|next| position < next) {
-            side.next = Some(position);
+        if !side.begun && side.next.is_none_or(|next| position <= next) {
+            (side.next, side.announced) = (Some(position), true);
         }
+    }
+
+    /// Whether a direction's next byte is its first, at a place that was not announced.
+    pub(super) fn unannounced(&self, dir: Direction) -> bool {
+        let side = self.side(dir);
+        !side.begun && !side.announced
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.sides.iter().all(|side| side.held.is_empty())
     }
 
     /// The position at which a direction ends.

@@ -2,6 +2,10 @@
 //!
 //! In: ordered chunks, holes and ends. Out: what the parser says, and where every byte went. Bytes are parsed in place;
 //! what the parser leaves is kept and offered again in front of the next ones.
+//!
+//! What is not known from its first byte on ([`Start::Middle`]) may owe answers to requests nobody saw. No position tells:
+//! those of the sockets say what was moved, not what was asked. So its parser begins with a hole in both directions, and
+//! pairs as carefully as after a loss.
 
 use std::sync::Arc;
 
@@ -39,9 +43,21 @@ pub(super) struct Stream {
 }
 
 enum Phase {
-    Detecting(Option<Box<Waiting>>, /* from the start */ bool),
+    Detecting(Option<Box<Waiting>>, Start),
     Parsing { parser: Box<dyn Parser>, malformed: u8 },
     Ignored(Ignored),
+}
+
+/// Where in the connection its first known byte lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It is the connection's first.
+    First,
+    /// Others came before, or may have.
+    Middle,
+    /// The kernel cannot tell (Unix sockets, Multipath TCP). Most are seen from the start: taken for it where pairing is
+    /// concerned.
+    Untold,
 }
 
 /// Why a stream is not read.
@@ -70,18 +86,35 @@ impl Stream {
         Self {
             role: connection.role,
             connection,
-            phase: Phase::Detecting(None, false),
+            phase: Phase::Detecting(None, Start::Middle),
             rests: Default::default(),
             switches: 0,
             heap: 0,
         }
     }
 
-    /// The connection is known from its first byte on, and who began it.
-    pub(super) fn begins(&mut self, from_the_start: bool, role: Option<Role>) {
+    /// Where the connection is known from, and who began it.
+    pub(super) fn begins(&mut self, at: Start, role: Option<Role>) {
         self.role = self.role.or(role);
-        if let Phase::Detecting(None, from_start) = &mut self.phase {
-            *from_start = from_the_start;
+        if let Phase::Detecting(None, start) = &mut self.phase {
+            *start = at;
+        }
+    }
+
+    /// Whether the next byte is the first of the connection, or of what it turned into.
+    pub(super) fn is_at_start(&self) -> bool {
+        matches!(self.phase, Phase::Detecting(None, Start::First))
+    }
+
+    /// A direction begins at a position that nobody announced: something may be missing in front, its length unknown.
+    pub(super) fn unannounced(&mut self, dir: Direction, mark: Mark, context: &mut Context<'_, impl Sink>) {
+        match &mut self.phase {
+            Phase::Detecting(_, start) => *start = Start::Middle,
+            Phase::Parsing { parser, .. } => {
+                parser.hole(Hole { dir, offset: mark.offset, len: None, why: Lost::Gap, mark }, context.out);
+                self.said(context);
+            }
+            Phase::Ignored(_) => {}
         }
     }
 
@@ -140,8 +173,8 @@ impl Stream {
                 parser.hole(hole, context.out);
                 self.said(context);
             }
-            Phase::Detecting(waiting, from_start) => {
-                *from_start = false;
+            Phase::Detecting(waiting, start) => {
+                *start = Start::Middle;
                 if let Some(waiting) = waiting {
                     let dropped = waiting.clear(context.counts, context.buffers);
                     ignore(Ignored::Unclassified, dropped, context.counts);
@@ -274,13 +307,13 @@ impl Stream {
         };
         if self.switches > SWITCHES || protocol.is_none() && next != Next::Detect {
             context.counts.connections.opaque += 1;
-            self.phase = Phase::Detecting(None, false);
+            self.phase = Phase::Detecting(None, Start::Middle);
             self.give_up(at, context);
             return true;
         }
         self.phase = match protocol {
             Some(protocol) => Phase::Parsing { parser: (protocol.parser)(self.role), malformed: 0 },
-            None => Phase::Detecting(None, true),
+            None => Phase::Detecting(None, Start::First),
         };
         // What the old parser left unread belongs to the new one.
         for (dir, rest) in [Direction::Ingress, Direction::Egress].into_iter().zip(std::mem::take(&mut self.rests)) {
@@ -311,8 +344,7 @@ impl Stream {
     }
 
     fn detect(&mut self, chunk: Chunk<'_>, context: &mut Context<'_, impl Sink>) {
-        let Phase::Detecting(slot, from_start) = &mut self.phase else { return };
-        let from_start = *from_start;
+        let Phase::Detecting(slot, start) = &mut self.phase else { return };
         let alone = slot.as_ref().is_none_or(|waiting| waiting.is_empty());
         let waiting = slot.get_or_insert_default();
         if !alone {
@@ -326,7 +358,8 @@ impl Stream {
                 Direction::Egress => sample.egress = bytes,
             }
         }
-        (sample.from_start, sample.role, sample.tls) = (from_start, self.connection.role, self.connection.tls);
+        (sample.from_start, sample.role, sample.tls) =
+            (*start == Start::First, self.connection.role, self.connection.tls);
         let detection = (context.detect)(&sample);
         if alone && !matches!(detection, Detection::Is(..)) {
             waiting.push(&chunk, context.counts, context.buffers);
@@ -344,7 +377,15 @@ impl Stream {
             Detection::Is(protocol, role) => {
                 self.role = role.or(self.role);
                 let mut waiting = std::mem::take(waiting);
-                self.phase = Phase::Parsing { parser: (protocol.parser)(self.role), malformed: 0 };
+                let mut parser = (protocol.parser)(self.role);
+                if *start == Start::Middle {
+                    let mark = if alone { chunk.mark(0) } else { waiting.first().unwrap_or_default() };
+                    for dir in [Direction::Ingress, Direction::Egress] {
+                        let hole = Hole { dir, offset: mark.offset, len: None, why: Lost::Gap, mark };
+                        parser.hole(hole, context.out);
+                    }
+                }
+                self.phase = Phase::Parsing { parser, malformed: 0 };
                 waiting.replay(|chunk| {
                     let len = chunk.bytes.len() as u64;
                     context.counts.bytes.buffered -= len;
@@ -359,7 +400,8 @@ impl Stream {
             }
             Detection::Undecided if !waiting.is_full() => {}
             // Joined in the middle of a message: it may become readable at the next one.
-            Detection::Undecided | Detection::Unknown if !from_start && waiting.dropped < UNREADABLE => {
+            Detection::Undecided | Detection::Unknown if *start != Start::First && waiting.dropped < UNREADABLE => {
+                *start = Start::Middle;
                 let dropped = waiting.clear(context.counts, context.buffers);
                 waiting.dropped += dropped;
                 ignore(Ignored::Unclassified, dropped, context.counts);

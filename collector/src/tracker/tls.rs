@@ -1,7 +1,8 @@
 //! Plaintext of TLS objects: which connection it belongs to.
 //!
 //! In: plaintext pieces, `TlsBind`, `TlsFree`. Out: entries of their own, that wait until their connection is known, take
-//! its addresses, and end with it. An object tied to two connections is not read at all.
+//! its addresses, and end with it. An object tied to two connections is not read at all. Its first byte is known to be one if
+//! no call moved bytes of the connection outside of the object before it was tied: then the handshake was seen.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use sidelight_protocol_parsers::{Close, KernelTime};
 use super::{
     Sink, Tracker,
     entry::{Entry, Key},
-    stream::Ignored,
+    stream::{Ignored, Start},
 };
 use crate::model::{Connection, Endpoint};
 
@@ -78,14 +79,19 @@ impl Tracker {
             self.counts.connections.closed += 1;
         }
         let socket = self.sockets.get(&key).copied();
-        let known = socket.and_then(|socket| self.table.get(socket)).map(|entry| entry.stream.connection.clone());
+        let below = socket.and_then(|socket| self.table.get(socket));
+        let known = below.map(|entry| entry.stream.connection.clone());
+        let start = match below {
+            Some(entry) if entry.stream.is_at_start() && entry.order.holds_nothing() => Start::First,
+            _ => Start::Middle,
+        };
         if let Some(socket) = socket {
             self.with(socket, sink, |entry, inside, context| entry.stop(Ignored::Ciphertext, inside.now, context));
         }
         self.with(index, sink, |entry, inside, context| {
             let unknown = || Connection { key, ..Connection::clone(&entry.stream.connection) };
             let known = known.unwrap_or_else(|| Arc::new(unknown()));
-            learn(entry, &known);
+            learn(entry, &known, start);
             entry.unbound = false;
             entry.advance(entry.patience(inside.now, &inside.limits), context);
         });
@@ -103,9 +109,9 @@ impl Tracker {
 }
 
 /// Takes the facts of the connection below, where they are not known yet.
-pub(super) fn learn(entry: &mut Entry, below: &Connection) {
+pub(super) fn learn(entry: &mut Entry, below: &Connection, start: Start) {
     if entry.stream.connection.remote == Endpoint::Unknown {
-        entry.stream.begins(false, below.role);
+        entry.stream.begins(start, below.role);
         entry.stream.connection = Arc::new(Connection { tls: true, ..below.clone() });
     }
 }

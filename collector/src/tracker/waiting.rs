@@ -2,7 +2,7 @@
 //!
 //! In: chunks of both directions. Out: the sample to judge, then the same chunks again in the same order.
 
-use sidelight_protocol_parsers::{Chunk, Direction, MAX_REST, detect::Sample};
+use sidelight_protocol_parsers::{Chunk, Direction, MAX_REST, Mark, detect::Sample};
 
 use super::{buffers::Buffers, counts::Counts};
 
@@ -26,6 +26,11 @@ impl Waiting {
     pub(super) fn sample(&self) -> Sample<'_> {
         let [ingress, egress] = self.data.each_ref().map(|data| data.get(..MAX_REST).unwrap_or(data));
         Sample { ingress, egress, from_start: false, role: None, tls: false }
+    }
+
+    /// The mark of the first byte that waits.
+    pub(super) fn first(&self) -> Option<Mark> {
+        self.parts.first().map(|part| part.head.mark(0))
     }
 
     /// Whether nothing waits.

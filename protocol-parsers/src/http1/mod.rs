@@ -8,8 +8,8 @@
 //! A hole of known length inside a counted body loses nothing. Any other hole costs the exchanges it touches. Then the parser
 //! looks for the next message at the starts of chunks (a write nearly always begins a message), and pairs again from the
 //! **quiet point**: a request that comes when nothing known is outstanding, directly after bytes (or a hole) of the response
-//! direction. See [`pairing`] for what protects this from clients that pipeline. A connection joined in the middle begins to
-//! pair with its first request.
+//! direction. See [`pairing`] for what protects this from clients that pipeline. A connection joined in the middle begins as
+//! after a loss (the tracker says so with a hole): with its first request, on trial.
 //!
 //! A chunked body that was captured in part (`Cut`, `Fault`) has no recognisable end: it ends at the last byte before the next
 //! request, or with the connection.
@@ -293,7 +293,8 @@ impl Http1 {
 
     fn switch(&mut self, next: Option<Next>, out: &mut Output) -> bool {
         if let Some(next) = next {
-            self.pairing.end(Incomplete::Desync, out);
+            // No request follows one that leaves HTTP, so that no response is hidden behind its own.
+            self.pairing.end(Incomplete::Desync, true, out);
             out.switch(next);
         }
         next.is_some()
@@ -409,7 +410,7 @@ impl Parser for Http1 {
 
     fn close(&mut self, dir: Option<Direction>, how: Close, at: KernelTime, out: &mut Output) {
         let why = match how {
-            Close::Fin | Close::Reset | Close::Unknown => Incomplete::Closed,
+            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
             Close::Evicted => Incomplete::Evicted,
             Close::Shutdown => Incomplete::Shutdown,
         };
@@ -425,7 +426,7 @@ impl Parser for Http1 {
             return;
         }
         if let Phase::Body(body) = &self.responses
-            && how == Close::Fin
+            && matches!(how, Close::Fin | Close::FinUnproven)
             && (body.until_close() || body.adrift())
         {
             if body.until_close() {
@@ -435,7 +436,7 @@ impl Parser for Http1 {
             self.pairing.response_ended(size, out);
         }
         self.responses = Phase::Lost;
-        self.pairing.end(why, out);
+        self.pairing.end(why, how == Close::Fin, out);
     }
 
     fn tick(&mut self, _now: KernelTime, out: &mut Output) {

@@ -6,8 +6,12 @@
 //! number of requests under way is unknown. A new request that comes when nothing known is outstanding, right after bytes of
 //! the other direction, is then taken for a *quiet point*; that can be an error only if the client pipelines and something
 //! invisible is still outstanding, which shows later as one response too many. So what is paired behind a supposed quiet
-//! point is *on trial*: finished exchanges are held until the connection has drained and gone on some times, was idle, or
-//! ended well; a response too many takes the responses from all of them.
+//! point is *on trial*: finished exchanges are held until the connection has drained and gone on some times, was idle for a
+//! second, or ended in order with every response seen up to its end; a response too many takes the responses from all of
+//! them, and so does any other end, behind which a response too many could be hidden.
+//!
+//! What remains supposed: a client that pipelines does not stay silent for a second with nothing but invisible requests
+//! outstanding, and a server does not end a connection in order that it owes responses to invisible requests.
 
 use std::collections::VecDeque;
 
@@ -311,10 +315,11 @@ impl Pairing {
         }
     }
 
-    /// The connection ended, or its response direction: nothing will be answered any more.
-    pub(super) fn end(&mut self, why: Incomplete, out: &mut Output) {
+    /// The connection ended, or its response direction: nothing will be answered any more. `proven`: nor was anything that is
+    /// not known of.
+    pub(super) fn end(&mut self, why: Incomplete, proven: bool, out: &mut Output) {
         match self.trust {
-            Trust::Trial { asked: true, .. } if !self.answering => self.release(out),
+            Trust::Trial { asked: true, .. } if proven && !self.answering => self.release(out),
             // A response that does not end may be another request's, with other framing.
             Trust::Trial { .. } => self.distrust(why, out),
             Trust::Sure | Trust::Unsure => {}

@@ -7,10 +7,9 @@ use sidelight_events::flags;
 use sidelight_protocol_parsers::{Details, Exchange};
 
 use super::{
-    rig::{Conn, MS, Record, Rig, conn_at, line, rig, rig_with},
+    rig::{Conn, MS, Record, Rig, conn_at, line, real_rig, rig},
     toy,
 };
-use crate::tracker::{Limits, Tracker};
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
@@ -55,11 +54,7 @@ impl Wire {
     fn rig(self) -> Rig {
         match self {
             Self::Toy => rig(),
-            Self::Http => {
-                let mut rig = rig_with(Limits::default());
-                rig.tracker = Tracker::new(Limits::default());
-                rig
-            }
+            Self::Http => real_rig(),
         }
     }
 
@@ -242,8 +237,14 @@ fn the_toy_shows_wrong_pairings() {
     assert_eq!(toy::TOY.name, "toy");
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    ProptestConfig { cases: config.cases.max(400), ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_ring_order_gives_all_exchanges(
@@ -269,7 +270,7 @@ proptest! {
 
     #[test]
     fn lost_and_cut_records_never_give_a_wrong_http_exchange(
-        plans in vec(plan(false), 1..4), swaps in vec(0..1000_usize, 0..60), choices in vec(0..100_usize, 1..50),
+        plans in vec(plan(true), 1..4), swaps in vec(0..1000_usize, 0..60), choices in vec(0..100_usize, 1..50),
         fates in vec(fate(), 1..80),
     ) {
         run_lossy(Wire::Http, &plans, &swaps, &choices, &fates);

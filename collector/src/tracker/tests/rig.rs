@@ -129,6 +129,12 @@ impl Conn {
         })
     }
 
+    /// As [`Self::open`], of a connection older than the daemon.
+    pub(super) fn joined(&self, at: u64) -> Record {
+        let Record::Open(open) = self.open(at) else { unreachable!() };
+        Record::Open(Open { flags: open.flags & !open_flags::FROM_START, ..open })
+    }
+
     pub(super) fn close(&self, at: u64) -> Record {
         Record::Close(Close {
             kind: kind::CLOSE,
@@ -211,6 +217,11 @@ pub(super) fn rig() -> Rig {
 
 pub(super) fn rig_with(limits: Limits) -> Rig {
     Rig { tracker: Tracker::with_detection(limits, toy::detect), seen: Seen::default(), now: 0 }
+}
+
+/// A tracker of the real protocols.
+pub(super) fn real_rig() -> Rig {
+    Rig { tracker: Tracker::new(Limits::default()), ..rig() }
 }
 
 impl Rig {

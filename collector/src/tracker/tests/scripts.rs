@@ -1,9 +1,9 @@
 //! One claim a test.
 
-use sidelight_events::TlsBind;
-use sidelight_protocol_parsers::Exchange;
+use sidelight_events::{Close, Open, TlsBind, how};
+use sidelight_protocol_parsers::{Details, Exchange};
 
-use super::rig::{MS, Record, conn, conn_at, rig, rig_with};
+use super::rig::{Conn, MS, Record, Rig, conn, conn_at, real_rig, rig, rig_with};
 use crate::tracker::Limits;
 
 #[test]
@@ -196,18 +196,28 @@ fn plaintext_that_is_never_tied_is_dropped_and_counted() {
     assert_eq!((rig.tracker.counts().bytes.tls_unbound, rig.tracker.counts().connections.tls_unbound), (3, 1));
     let q2 = c.read("Q2\n", 5002 * MS);
     rig.feed([c.bind(5001 * MS), q2, c.write("A2\n", 5003 * MS)]);
-    assert_eq!(rig.seen.lines(), ["Q2A2"]);
+    // What A2 answers is not certain.
+    rig.feed([c.read("Q3\n", 5004 * MS), c.write("A3\n", 5005 * MS)]);
+    assert_eq!(rig.seen.lines(), ["Q3A3"]);
 }
 
 #[test]
 fn an_object_tied_to_two_connections_is_not_exported() {
-    let mut c = conn(1).tls();
+    let socket = conn(1);
+    let mut c = socket.tls();
     let mut other = conn(2).tls();
     let Record::Bind(mut bind) = other.bind(30) else { panic!() };
     let Record::Bind(TlsBind { tls, .. }) = c.bind(1) else { panic!() };
     bind.tls = tls;
     let mut rig = rig();
-    rig.feed([c.bind(1), c.read("Q1\n", 10), Record::Bind(bind), c.write("A1\n", 40), other.read("Q5\n", 50)]);
+    rig.feed([
+        socket.open(1),
+        c.bind(1),
+        c.read("Q1\n", 10),
+        Record::Bind(bind),
+        c.write("A1\n", 40),
+        other.read("Q5\n", 50),
+    ]);
     assert_eq!(rig.seen.lines(), ["Q1!"]);
     assert_eq!((rig.tracker.counts().bytes.tls_conflict, rig.tracker.counts().connections.tls_conflict), (3, 1));
 }
@@ -248,13 +258,102 @@ fn a_tunnel_is_judged_anew_and_an_upgrade_is_left_alone() {
     rig.shutdown();
 }
 
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+fn answer(status: u16) -> String {
+    format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// `/path status` of every HTTP exchange, `-` for what is not known.
+fn answers(rig: &Rig) -> Vec<String> {
+    let line = |exchange: &Exchange| {
+        let Details::Http(http) = exchange.details else { panic!("{exchange:?}") };
+        let path = http.target.map_or("-", |path| exchange.text.str(path));
+        format!("{path} {}", http.status.map_or_else(|| "-".into(), |status| status.to_string()))
+    };
+    rig.seen.exchanges().into_iter().map(line).collect()
+}
+
 #[test]
 fn a_connection_older_than_the_daemon_is_read_from_its_next_request_on() {
     let mut c = conn(1);
-    let mut rig = rig();
-    let _before = (c.read("Q0\n", 1), c.write("A0", 2));
-    rig.feed([c.write("\n", 5), c.read("Q1\n", 10), c.write("A1\n", 20), c.read("Q2\n", 30), c.write("A2\n", 40)]);
-    assert_eq!(rig.seen.lines(), ["Q1A1", "Q2A2"]);
+    let mut rig = real_rig();
+    let joined = c.joined(4);
+    rig.feed([joined, c.write("the rest of an answer", 5)]);
+    for (number, status) in (1..=3_u64).zip(201..) {
+        rig.feed([c.read(get(&format!("/{number}")), 10 * number), c.write(answer(status), 10 * number + 5)]);
+    }
+    // The connection was quiet twice: what was asked before it was joined would have been answered by now.
+    assert_eq!(answers(&rig), ["/1 201", "/2 202", "/3 203"]);
+    rig.feed([c.read(get("/4"), 50), c.write(answer(204), 60)]);
+    assert_eq!(answers(&rig).last().map(String::as_str), Some("/4 204"));
+}
+
+#[test]
+fn the_first_exchange_of_an_older_connection_waits_for_proof_and_without_it_keeps_its_request_alone() {
+    type End = fn(&mut Rig, &Conn);
+    fn closes(rig: &mut Rig, c: &Conn) {
+        rig.feed([c.close(30)]);
+    }
+    fn resets(rig: &mut Rig, c: &Conn) {
+        let Record::Close(close) = c.close(30) else { unreachable!() };
+        rig.feed([Record::Close(Close { how: how::RESET, ..close })]);
+    }
+    fn idles(rig: &mut Rig, _: &Conn) {
+        rig.tick(1000 * MS).tick(2000 * MS);
+    }
+    fn stops(rig: &mut Rig, _: &Conn) {
+        rig.shutdown();
+    }
+    let ends: [(End, &str); 4] = [(closes, "/1 200"), (idles, "/1 200"), (resets, "/1 -"), (stops, "/1 -")];
+    for (end, expected) in ends {
+        let mut c = conn(1);
+        let mut rig = real_rig();
+        let joined = c.joined(4);
+        rig.feed([joined, c.read(get("/1"), 10), c.write(answer(200), 20)]);
+        assert!(answers(&rig).is_empty());
+        end(&mut rig, &c);
+        assert_eq!(answers(&rig), [expected]);
+    }
+}
+
+#[test]
+fn an_older_connection_that_owes_answers_gives_none_to_the_wrong_request() {
+    let mut c = conn(1);
+    let mut rig = real_rig();
+    let joined = c.joined(4);
+    rig.feed([joined, c.read(get("/2"), 10), c.write(answer(201), 20), c.write(answer(202), 30)]);
+    rig.feed([c.close(40)]);
+    assert_eq!(answers(&rig), ["/2 -"]);
+}
+
+#[test]
+fn a_tls_object_whose_handshake_was_seen_is_known_from_its_start() {
+    for (seen, expected) in [(true, "/1 200"), (false, "/1 -")] {
+        let mut socket = conn(1);
+        let mut c = socket.tls();
+        let mut rig = real_rig();
+        rig.feed([socket.open(1)]);
+        if !seen {
+            rig.feed([socket.read([22, 3, 1], 2)]);
+        }
+        rig.feed([c.bind(3), c.read(get("/1"), 10), c.write(answer(200), 20), c.free(30)]);
+        rig.tick(500 * MS);
+        assert_eq!(answers(&rig), [expected]);
+    }
+}
+
+#[test]
+fn where_the_kernel_counts_no_bytes_the_first_exchange_is_trusted() {
+    let mut c = conn(1);
+    let Record::Open(open) = c.open(1) else { unreachable!() };
+    let mut records = [c.read(get("/1"), 10), c.write(answer(200), 20)];
+    records.iter_mut().for_each(|record| record.header().flags = 0);
+    let mut rig = real_rig();
+    rig.feed([Record::Open(Open { flags: 0, ..open })]).feed(records);
+    assert_eq!(answers(&rig), ["/1 200"]);
 }
 
 #[test]

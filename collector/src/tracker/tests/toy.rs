@@ -154,7 +154,7 @@ impl Parser for Toy {
             let why = match how {
                 Close::Evicted => Incomplete::Evicted,
                 Close::Shutdown => Incomplete::Shutdown,
-                Close::Fin | Close::Reset | Close::Unknown => Incomplete::Closed,
+                Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
             };
             self.drop_pending(why, out);
         }
