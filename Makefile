@@ -3,7 +3,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-.PHONY: build release ebpf test test-backends demo bench fuzz-smoke lint vm-test clean
+.PHONY: build release ebpf test test-backends demo bench overhead exact fuzz-smoke lint vm-test clean
 
 build:            ## debug build of the daemon
 	integration-tests/setup.sh build
@@ -30,6 +30,15 @@ demo:             ## a small scene of real processes and their spans, live
 
 bench:            ## parsers, pipeline and encoder; benches/README.md has the figures and the recipes of the others
 	cargo bench -p sidelight-benches
+
+overhead:         ## what watching costs nginx and wrk: paired runs, see benches/overhead/run.py --help
+	integration-tests/setup.sh test
+	cargo build --release --bin sidelight --bin otlp-discard --workspace
+	$(AS_ROOT) /usr/bin/python3 -B benches/overhead/run.py
+
+exact:            ## 200,000 requests and more by each mechanism, every one compared with nginx's own log
+	cargo build --release
+	SIDELIGHT_SCALE=100 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test http every_keep_alive -- --nocapture
 
 fuzz-smoke:       ## every fuzz target for ten seconds (needs nightly Rust and cargo-fuzz)
 	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=10 || exit 1; done

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -117,17 +118,25 @@ impl Daemon {
     /// Waits until it has written `count` spans (or more). In vain, it stops the daemon and shows what it counted.
     pub fn wait_for_spans(&self, count: usize, limit: Duration) {
         let end = Instant::now() + limit;
-        while self.spans().len() < count {
+        let mut output = fs::File::open(self.dir.path().join("stdout")).unwrap();
+        let (mut found, mut new) = (0, Vec::new());
+        while found < count {
+            // Only what is new is read, up to the last whole line.
+            new.clear();
+            let from = output.stream_position().unwrap();
+            output.read_to_end(&mut new).unwrap();
+            let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            output.seek(SeekFrom::Start(from + whole as u64)).unwrap();
+            found += String::from_utf8_lossy(&new[..whole]).matches("\"spanId\":").count();
+            if found >= count {
+                return;
+            }
             if Instant::now() >= end {
                 signal(self.pid(), Signal::TERM);
                 wait_for("the closing ledgers", Duration::from_secs(20), || {
                     self.stderr().contains("ledger calls").then_some(())
                 });
-                panic!(
-                    "waited {limit:?} in vain for {count} spans, there are {}:\n{}",
-                    self.spans().len(),
-                    self.stderr()
-                );
+                panic!("waited {limit:?} in vain for {count} spans, there are {found}:\n{}", self.stderr());
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -80,7 +80,13 @@ fn h2load(connections: usize, requests: usize, tls: bool, attach: &str) {
     let requests = requests * scale();
     let mut scene = Scene::new();
     let nginx = Nginx::start(&mut scene, "");
-    let daemon = Daemon::watch(&scene, &["--attach", attach]);
+    // Text is several times slower to make than OTLP: at full speed its queues need room for what capture delivers.
+    let room = scene.file("room.yaml", "limits:\n  span_queue: 256MiB\n  export_queue: 256MiB\n");
+    let mut args = vec!["--attach", attach];
+    if scale() > 1 {
+        args.extend(["--config", room.to_str().unwrap()]);
+    }
+    let daemon = Daemon::watch(&scene, &args);
     let base =
         if tls { format!("https://127.0.0.1:{}", nginx.https) } else { format!("http://127.0.0.1:{}", nginx.http) };
     let list = urls(&scene, &base, requests / connections);
