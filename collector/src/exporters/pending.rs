@@ -36,6 +36,8 @@ struct State {
     closed: bool,
     /// The destination is gone: all that is added is lost.
     ended: bool,
+    /// The last sending failed and is to be repeated.
+    failing: bool,
 }
 
 /// The queue of one signal.
@@ -121,6 +123,20 @@ impl Pending {
         }
     }
 
+    /// As [`Pending::room`], but not behind a destination that fails: there, new telemetry is worth more than old. Cancel-safe.
+    pub(crate) async fn room_while_healthy(&self, size: usize) {
+        loop {
+            {
+                let state = self.state();
+                let fits = state.bytes == 0 || state.bytes + size <= self.capacity;
+                if fits || state.failing || state.closed || state.ended {
+                    return;
+                }
+            }
+            self.freed.notified().await;
+        }
+    }
+
     /// Drops the oldest payloads that are not on the wire until half of the queue is free.
     pub(crate) fn make_room(&self) {
         let mut state = self.state();
@@ -177,12 +193,17 @@ impl Pending {
 
     /// Ends the sending of the oldest payload: it stays, and may be dropped for newer ones.
     pub(crate) fn again(&self) {
-        self.state().on_wire = false;
+        let mut state = self.state();
+        state.on_wire = false;
+        state.failing = true;
+        drop(state);
+        self.freed.notify_one();
     }
 
     fn take(&self) -> Option<Payload> {
         let mut state = self.state();
         state.on_wire = false;
+        state.failing = false;
         let payload = state.waiting.pop_front()?;
         state.bytes -= payload.body.len();
         self.show(&state);
@@ -230,6 +251,25 @@ mod tests {
     fn push(pending: &Pending, health: &Health, payload: Payload) {
         Signal::Traces.built(health, payload.items);
         pending.push(payload);
+    }
+
+    #[tokio::test]
+    async fn who_is_patient_waits_for_a_destination_that_works_and_not_for_one_that_fails() {
+        let (pending, health) = pending(30);
+        push(&pending, &health, payload(1, 20));
+        assert_eq!(pending.next().await, Some(payload(1, 20)));
+        pending.room_while_healthy(10).await;
+        let waits = async |pending: &Pending| {
+            let mut room = std::pin::pin!(pending.room_while_healthy(20));
+            std::future::poll_fn(|context| std::task::Poll::Ready(room.as_mut().poll(context).is_pending())).await
+        };
+        assert!(waits(&pending).await, "20 of 30 bytes are taken by what is on the wire");
+        pending.again();
+        assert!(!waits(&pending).await, "the destination failed");
+        assert_eq!(pending.next().await, Some(payload(1, 20)));
+        assert!(!waits(&pending).await, "and is still to prove that it works");
+        pending.delivered(0, "");
+        assert!(!waits(&pending).await, "empty");
     }
 
     #[tokio::test]

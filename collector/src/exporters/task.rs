@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{metrics::Snapshot, model::Span, telemetry::Health};
 
+/// How long a destination that works may take to make room.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// When spans are encoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
@@ -37,13 +40,18 @@ pub(crate) struct Task {
     gathered: Vec<Span>,
     weight: usize,
     due: Option<Instant>,
+    /// Bytes of the largest of the newest payloads of spans: text is larger than the spans in memory.
+    largest: usize,
+    /// The destination of spans was waited for in vain.
+    impatient: bool,
 }
 
 impl Task {
     /// `queues`: of spans, of metrics.
     pub(crate) fn new(format: Format, cut: Cut, queues: [Option<Arc<Pending>>; 2], health: &Arc<Health>) -> Self {
         let health = Arc::clone(health);
-        Self { format, cut, queues, health, pieces: Pieces::default(), gathered: Vec::new(), weight: 0, due: None }
+        let (pieces, gathered) = (Pieces::default(), Vec::new());
+        Self { format, cut, queues, health, pieces, gathered, weight: 0, due: None, largest: 0, impatient: false }
     }
 
     /// Runs until it is told to stop, then puts what is left into queue B and gives back the deadline. Cancel-safe.
@@ -54,6 +62,7 @@ impl Task {
                 // What was just encoded gets its turn to be sent before more of a backlog pushes it out of queue B.
                 tokio::task::yield_now().await;
             }
+            self.patience().await;
             let flush = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -79,6 +88,17 @@ impl Task {
                     }
                 },
             }
+        }
+    }
+
+    /// A destination that works gets a moment to take what waits: meanwhile spans stay in queue A, and nothing is pushed out of
+    /// queue B. Once, so that one that hangs delays no stop; then the oldest payload makes room until it has moved on.
+    async fn patience(&mut self) {
+        let [traces, _] = &self.queues;
+        if let Some(pending) = traces {
+            let room = pending.room_while_healthy(self.largest.max(self.cut.bytes));
+            let limit = if self.impatient { Duration::ZERO } else { PATIENCE };
+            self.impatient = tokio::time::timeout(limit, room).await.is_err();
         }
     }
 
@@ -134,6 +154,7 @@ impl Task {
             Some(pending) => {
                 let mut payloads = Vec::new();
                 self.format.encode(&self.gathered, self.cut.bytes, &mut payloads);
+                self.largest = payloads.iter().map(|payload| payload.body.len()).max().unwrap_or(0);
                 payloads.into_iter().for_each(|payload| pending.push(payload));
             }
             None => self.unwanted(Signal::Traces, self.gathered.len() as u64),
