@@ -84,7 +84,7 @@ fn h2load(connections: usize, requests: usize, tls: bool, attach: &str) {
     let room = scene.file("room.yaml", "limits:\n  span_queue: 256MiB\n  export_queue: 256MiB\n");
     let mut args = vec!["--attach", attach];
     if scale() > 1 {
-        args.extend(["--config", room.to_str().unwrap()]);
+        args.extend(["--config", room.to_str().expect("a path of text")]);
     }
     let daemon = Daemon::watch(&scene, &args);
     let base =
