@@ -52,7 +52,7 @@ case ${1:-} in
     test)
         packages "${test[@]}"
         command -v rustup >/dev/null && rustup component add --toolchain "$(rustc --version | sed 's/^rustc \([^ ]*\).*/\1/')" rustfmt clippy 2>/dev/null
-        crate bpf-linker "$BPF_LINKER"
+        LLVM_PREFIX=/usr/lib/llvm-22 crate bpf-linker "$BPF_LINKER"
         # a debug build: it reads manifests for a second, and takes a third of the time to build
         crate cargo-deny "$CARGO_DENY" --debug
         ;;
