@@ -43,6 +43,8 @@ fn run_with_a_command_shows_its_one_request_and_ends_with_its_exit_code() {
     let spans = spans::parse(&fs::read_to_string(&file).unwrap());
     assert_eq!(exchanges(&spans, Kind::Client), ["GET /the/one 200"], "{stderr}");
     assert_eq!((spans.len(), spans[0].service(), spans[0].name.as_str()), (1, "curl", "GET"));
+    // At that moment the command is still the shell that waits to become it.
+    assert!(stderr.lines().any(|line| line.contains("processes found") && line.contains("sh (")), "{stderr}");
 
     // Without a file, spans go to standard error: standard output is the command's.
     let done = Command::new(binary())

@@ -30,6 +30,7 @@ use sidelight_config::{Attach, Config, OutputFormat, Select, Selector};
 use sidelight_loader::{
     Hooks, LoadError, Row, Started, State,
     discover::{Discovery, News},
+    process,
     uprobes::Library,
 };
 use signal_hook::{
@@ -118,7 +119,7 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
     })?;
     hooks.enable().context("the kernel refuses to enable the hooks")?;
 
-    say(&start_text(&config, &rows));
+    say(&start_text(&config, &rows, &hooks));
     say("ready\n");
     let socket = std::env::var_os("NOTIFY_SOCKET");
     notify::notify(socket.as_deref(), "READY=1").context("cannot tell systemd that the daemon is ready")?;
@@ -270,7 +271,7 @@ fn own_metrics(config: &Config, health: &Arc<Health>, exporter: &Handle) -> anyh
 }
 
 /// What is on, what is off and why; what is watched; where telemetry goes.
-fn start_text(config: &Config, rows: &[Row]) -> String {
+fn start_text(config: &Config, rows: &[Row], hooks: &Hooks) -> String {
     let state = |state| match state {
         State::On => "on",
         State::Off => "off",
@@ -281,6 +282,9 @@ fn start_text(config: &Config, rows: &[Row]) -> String {
     let selectors = |list: &[Selector]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let only = if config.select.only.is_empty() { "everything".to_owned() } else { selectors(&config.select.only) };
     lines.push(("watched".to_owned(), "on", only));
+    if let Ok(Some(pids)) = hooks.watched() {
+        lines.push(("processes found".to_owned(), if pids.is_empty() { "none yet" } else { "on" }, processes(&pids)));
+    }
     if !config.select.except.is_empty() {
         lines.push(("excepted".to_owned(), "on", selectors(&config.select.except)));
     }
@@ -298,6 +302,19 @@ fn start_text(config: &Config, rows: &[Row]) -> String {
     lines.push(("metrics".to_owned(), metrics.0, metrics.1));
     let table = report::table(lines.iter().map(|(name, state, why)| (name.as_str(), *state, why.as_str())));
     format!("sidelight {}\n{table}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Some of these processes by name.
+fn processes(pids: &[u32]) -> String {
+    const SHOWN: usize = 8;
+    let facts = process::Proc::new();
+    let name =
+        |pid: &u32| facts.read(*pid).map_or_else(|| pid.to_string(), |process| format!("{} ({pid})", process.comm));
+    let mut text = pids.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = pids.len().checked_sub(SHOWN) {
+        text += &format!(" and {more} more");
+    }
+    text
 }
 
 /// To standard error; a closed one leaves nobody to tell.

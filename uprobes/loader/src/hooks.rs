@@ -11,7 +11,7 @@ use aya::{
 };
 use sidelight_events::{
     ConnKey,
-    maps::{Control, counter, policy},
+    maps::{Control, counter, mode, policy, select},
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -59,7 +59,6 @@ impl Hooks {
     }
 
     /// Sets bits of `maps::mode`.
-    #[allow(dead_code, reason = "for the hooks in TLS libraries")]
     pub(crate) fn add_mode(&self, bits: u32) -> Result<(), MapError> {
         self.change(|control| control.mode |= bits)
     }
@@ -72,6 +71,29 @@ impl Hooks {
         let control = lock(&self.inner.control).get(&0, 0)?;
         let mode = Control::ref_from_bytes(control.as_bytes()).map_or(0, |control| control.mode);
         Ok((Procs::clone(&self.inner.procs), mode))
+    }
+
+    /// The processes that selectors name now, by id in the initial PID namespace. Where everything is watched they are not
+    /// listed: `None`.
+    ///
+    /// # Errors
+    /// The kernel refuses to read a map.
+    pub fn watched(&self) -> Result<Option<Vec<u32>>, MapError> {
+        const ONLY: u32 = select::ONLY | select::ONLY_TREE | select::ONLY_EXE;
+        const EXCEPT: u32 = select::EXCEPT | select::EXCEPT_TREE | select::EXCEPT_EXE;
+        let (procs, mode) = self.selected()?;
+        if mode & mode::DEFAULT_ALL != 0 {
+            return Ok(None);
+        }
+        let mut watched = Vec::new();
+        for entry in lock(&procs).iter() {
+            let (pid, bits) = entry?;
+            if bits & ONLY != 0 && bits & EXCEPT == 0 {
+                watched.push(pid);
+            }
+        }
+        watched.sort_unstable();
+        Ok(Some(watched))
     }
 
     fn change(&self, change: impl FnOnce(&mut Control)) -> Result<(), MapError> {
@@ -125,7 +147,6 @@ impl Hooks {
     }
 
     /// Does something with the programs; `None` once detached.
-    #[allow(dead_code, reason = "for the hooks in TLS libraries")]
     pub(crate) fn with_programs<T>(&self, job: impl FnOnce(&mut Ebpf) -> T) -> Option<T> {
         lock(&self.inner.ebpf).as_mut().map(job)
     }
