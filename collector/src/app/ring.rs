@@ -31,8 +31,8 @@ use crate::{
 
 /// Records between two looks at the clock: at a million a second, 2 ms.
 const ROUND: usize = 2048;
-/// Spans that make a batch at once; fewer go when the ring is empty.
-const BATCH: usize = 512;
+/// Spans of a batch at most; fewer go when the ring is empty.
+const BATCH: usize = 256;
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// Nice value of the thread.
@@ -142,7 +142,11 @@ impl RingThread {
     }
 
     fn push(&mut self) {
-        let spans = self.shard.ready();
+        let mut spans = self.shard.ready();
+        while spans.len() > BATCH {
+            let rest = spans.split_off(BATCH);
+            self.queue.push(Batch::Spans(std::mem::replace(&mut spans, rest)));
+        }
         if !spans.is_empty() {
             self.queue.push(Batch::Spans(spans));
         }

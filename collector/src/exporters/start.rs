@@ -130,7 +130,9 @@ pub fn start(
     let format = Format::new(export.output, export.output_file.is_none() && console.wants_color());
     let (producer, intake) = intake::queue(limits.span_queue, health);
     // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
-    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
+    // Text is twice as large as the spans it is made of.
+    let share = if export.output == OutputFormat::Otlp { 4 } else { 8 };
+    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / share).min(limits.span_queue / 2);
     let cut = Cut { bytes, delay: export.span_delay.unwrap_or(settings.delay), piece };
     let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
     let [_, own_metrics] = queues.clone();

@@ -40,7 +40,7 @@ pub(crate) struct Task {
     gathered: Vec<Span>,
     weight: usize,
     due: Option<Instant>,
-    /// Bytes of the largest of the newest payloads of spans: text is larger than the spans in memory.
+    /// Bytes of the largest of the newest payloads of spans. The next may be up to twice as large: room is made for that.
     largest: usize,
     /// The destination of spans was waited for in vain.
     impatient: bool,
@@ -96,7 +96,7 @@ impl Task {
     async fn patience(&mut self) {
         let [traces, _] = &self.queues;
         if let Some(pending) = traces {
-            let room = pending.room_while_healthy(self.largest.max(self.cut.bytes));
+            let room = pending.room_while_healthy((2 * self.largest).max(self.cut.bytes));
             let limit = if self.impatient { Duration::ZERO } else { PATIENCE };
             self.impatient = tokio::time::timeout(limit, room).await.is_err();
         }
