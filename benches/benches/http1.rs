@@ -120,7 +120,7 @@ fn without_body() -> Vec<u8> {
 }
 
 fn detection(c: &mut Criterion) {
-    let sample = |ingress| Sample { ingress, egress: b"", from_start: true, role: None, tls: false };
+    let sample = |ingress| Sample { ingress, egress: b"", from_start: true, role: None, tls: false, port: None };
     let noise: Vec<u8> = (0..4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     c.bench_function("detect/a request", |b| {
         b.iter(|| assert!(matches!(detect(&sample(black_box(REQUEST))), Detection::Is(..))));

@@ -52,6 +52,17 @@ pub struct Connection {
     pub role: Option<Role>,
 }
 
+impl Connection {
+    /// The port of the side that was connected to, where that is known.
+    #[must_use]
+    pub fn listening_port(&self) -> Option<u16> {
+        match (self.role?, &self.local, &self.remote) {
+            (Role::Server, Endpoint::Inet(_, port), _) | (Role::Client, _, Endpoint::Inet(_, port)) => Some(*port),
+            (Role::Server | Role::Client, ..) => None,
+        }
+    }
+}
+
 /// One service instance: what one metrics resource stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Instance {

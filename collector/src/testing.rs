@@ -84,6 +84,7 @@ impl Case {
             method: push(self.method),
             target: push(self.target),
             version: self.version,
+            scheme: None,
             host: push(self.host),
             user_agent: push(self.agent),
             forwarded_for: push(self.forwarded),

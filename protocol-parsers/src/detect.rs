@@ -18,13 +18,18 @@ pub struct Sample<'a> {
     pub role: Option<Role>,
     /// Plaintext of a TLS library.
     pub tls: bool,
+    /// The port of the side that listens, where known: a prior, never a proof.
+    pub port: Option<u16>,
 }
 
 /// One protocol's judgement of a [`Sample`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
-    /// It is this protocol.
+    /// It is this protocol: a handshake that nothing else sends, or a request and its answer that agree.
     Certain(Option<Role>),
+    /// A request and its answer agree, but so might those of another protocol. The first such in the table is taken when no
+    /// protocol is certain, or before it in the table and still possible.
+    Likely(Option<Role>),
     /// It may be; more bytes are needed.
     Possible,
     /// It is not.
@@ -47,13 +52,19 @@ pub enum Detection {
 /// Asks every protocol of [`crate::PROTOCOLS`].
 #[must_use]
 pub fn detect(sample: &Sample<'_>) -> Detection {
-    let mut possible = false;
+    let (mut possible, mut likely) = (false, None);
     for protocol in crate::PROTOCOLS {
         match (protocol.score)(sample) {
             Score::Certain(role) => return Detection::Is(protocol, role.or(sample.role)),
-            Score::Possible => possible = true,
+            Score::Likely(role) if !possible && likely.is_none() => {
+                likely = Some(Detection::Is(protocol, role.or(sample.role)));
+            }
+            Score::Likely(_) | Score::Possible => possible = true,
             Score::No => {}
         }
+    }
+    if let Some(likely) = likely {
+        return likely;
     }
     match foreign(sample) {
         Some(name) => Detection::Opaque(name),
@@ -109,7 +120,7 @@ mod tests {
     use super::*;
 
     fn sample<'a>(ingress: &'a [u8], egress: &'a [u8]) -> Sample<'a> {
-        Sample { ingress, egress, from_start: true, role: None, tls: false }
+        Sample { ingress, egress, from_start: true, role: None, tls: false, port: None }
     }
 
     fn verdict(ingress: &[u8], egress: &[u8]) -> String {

@@ -195,6 +195,8 @@ pub struct Http {
     pub target: Option<Span>,
     /// Version of the request (of the response where the request's is unknown).
     pub version: Option<HttpVersion>,
+    /// `:scheme`, where the protocol carries it.
+    pub scheme: Option<Span>,
     /// `Host` or `:authority`.
     pub host: Option<Span>,
     /// `User-Agent`.
@@ -209,13 +211,131 @@ pub struct Http {
     pub response_body: Option<u64>,
 }
 
+/// Which RPC system: `rpc.system.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RpcSystem {
+    /// Connect RPC.
+    Connect,
+    /// gRPC, gRPC-Web included.
+    Grpc,
+}
+
+impl RpcSystem {
+    /// `rpc.system.name`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connectrpc",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// What RPC says of an exchange. `None`: not seen, or not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rpc {
+    /// System.
+    pub system: RpcSystem,
+    /// `package.Service/Method`.
+    pub method: Option<Span>,
+    /// `:authority` or `Host`.
+    pub authority: Option<Span>,
+    /// Canonical status code, 0 (OK) to 16 (UNAUTHENTICATED); Connect's error codes are the same 16.
+    pub status: Option<u8>,
+    /// Messages sent by the client, if all were seen.
+    pub requests: Option<u64>,
+    /// Messages sent by the server, if all were seen.
+    pub responses: Option<u64>,
+}
+
+/// Which database: `db.system.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DbSystem {
+    /// MariaDB.
+    Mariadb,
+    /// MySQL, or one of its protocol whose server was not told apart.
+    Mysql,
+    /// PostgreSQL.
+    Postgresql,
+    /// Redis.
+    Redis,
+}
+
+impl DbSystem {
+    /// `db.system.name`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mariadb => "mariadb",
+            Self::Mysql => "mysql",
+            Self::Postgresql => "postgresql",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// The port that is not written: `server.port` is given if it is another.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Mariadb | Self::Mysql => 3306,
+            Self::Postgresql => 5432,
+            Self::Redis => 6379,
+        }
+    }
+}
+
+/// What a database's protocol says of an exchange. No literal and no value is among the texts. `None`: not seen, or not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Db {
+    /// System.
+    pub system: DbSystem,
+    /// Database, schema or index in use: `db.namespace`.
+    pub namespace: Option<Span>,
+    /// Command, where it is not part of a query text: `db.operation.name`.
+    pub operation: Option<Span>,
+    /// Operations and their targets in order: `db.query.summary`.
+    pub summary: Option<Span>,
+    /// Sanitised query: `db.query.text`.
+    pub query: Option<Span>,
+    /// `db.stored_procedure.name`.
+    pub procedure: Option<Span>,
+    /// Operations in a batch, if not one: `db.operation.batch.size`.
+    pub batch: Option<u32>,
+    /// Code of an error as the conventions of the system have it: `db.response.status_code`, and `error.type`.
+    pub status: Option<Span>,
+    /// Rows returned: `db.response.returned_rows`.
+    pub rows: Option<u64>,
+}
+
+impl Db {
+    /// Of which nothing but the system is known.
+    #[must_use]
+    pub fn new(system: DbSystem) -> Self {
+        Self {
+            system,
+            namespace: None,
+            operation: None,
+            summary: None,
+            query: None,
+            procedure: None,
+            batch: None,
+            status: None,
+            rows: None,
+        }
+    }
+}
+
 /// What a family of the semantic conventions says of an exchange; one variant per family, never per protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Details {
+    /// Databases.
+    Db(Db),
     /// A protocol without a family: name and duration only.
     Generic,
     /// HTTP in any version.
     Http(Http),
+    /// Remote procedure calls.
+    Rpc(Rpc),
 }
 
 /// One finished exchange.

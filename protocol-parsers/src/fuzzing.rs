@@ -179,11 +179,11 @@ impl Feed {
     }
 }
 
-/// Fuzz target: `data` is a script of pieces for one HTTP/1 connection, each led by a byte that says what it is.
-pub fn http1(data: &[u8]) {
+/// Fuzz target: `data` is a script of pieces for one connection of `protocol`, each led by a byte that says what it is.
+pub fn script(protocol: &Protocol, data: &[u8]) {
     let Some((head, mut script)) = data.split_first() else { return };
     let role = [None, Some(Role::Client), Some(Role::Server)][usize::from(head % 3)];
-    let mut feed = Feed::new(&crate::http1::PROTOCOL, role);
+    let mut feed = Feed::new(protocol, role);
     while let Some((&what, rest)) = script.split_first() {
         let dir = if what & 1 == 0 { Direction::Ingress } else { Direction::Egress };
         let len = usize::from(what >> 3);
@@ -232,6 +232,7 @@ pub fn detect(data: &[u8]) {
         from_start: flags & 1 != 0,
         role: [None, Some(Role::Client), Some(Role::Server)][usize::from(flags >> 1) % 3],
         tls: flags & 128 != 0,
+        port: None,
     };
     if let Detection::Is(_, role) = crate::detect::detect(&sample) {
         assert!(role.is_some(), "a request was seen: its sender is known");

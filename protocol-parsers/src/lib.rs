@@ -27,8 +27,8 @@ pub use contract::{
     Wants,
 };
 pub use exchange::{
-    Details, Emitted, Exchange, ExchangeId, Http, HttpVersion, Incomplete, IncompleteSet, Next, Outcome, Output, Shape,
-    Side, Span, Text, TraceContext,
+    Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Http, HttpVersion, Incomplete, IncompleteSet, Next, Outcome,
+    Output, Rpc, RpcSystem, Shape, Side, Span, Text, TraceContext,
 };
 
 /// Every protocol this build knows, strongest signature first. A new protocol is an entry here, a module, and at most one

@@ -99,7 +99,7 @@ impl Line<'_> {
                 Some(status) => self.painted(color, format_args!("{status:03}")),
                 None => self.painted(YELLOW, format_args!("---")),
             },
-            Details::Generic => self.painted(color, format_args!("---")),
+            Details::Db(_) | Details::Generic | Details::Rpc(_) => self.painted(color, format_args!("---")),
         }
     }
 

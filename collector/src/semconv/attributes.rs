@@ -108,9 +108,9 @@ impl ErrorType {
 impl Span {
     /// The name, in one or three pieces: `{method} {route}`, `{method}`, or the protocol's.
     pub fn name(&self, each: &mut impl FnMut(&str)) {
-        if let Details::Generic = self.exchange.details {
+        let Details::Http(_) = self.exchange.details else {
             return each(self.exchange.protocol);
-        }
+        };
         each(match self.method {
             Method::Known(_) => self.http.method_name(self.method).unwrap_or("HTTP"),
             Method::Other | Method::Missing => "HTTP",
@@ -129,7 +129,9 @@ impl Span {
     pub fn error(&self) -> Option<ErrorType> {
         let (status, failed) = match &self.exchange.details {
             Details::Http(http) => (http.status, false),
-            Details::Generic => (None, self.exchange.outcome == Some(Outcome::Error)),
+            Details::Db(_) | Details::Generic | Details::Rpc(_) => {
+                (None, self.exchange.outcome == Some(Outcome::Error))
+            }
         };
         match (status, self.exchange.role) {
             (Some(status @ (0..100 | 500..)), _) | (Some(status @ 400..500), Role::Client) => {
@@ -149,7 +151,7 @@ impl Span {
     pub(crate) fn attributes(&self, visit: &mut impl Visit) {
         match &self.exchange.details {
             Details::Http(details) => http::visit(self, details, visit),
-            Details::Generic => http::visit_peer(self, visit),
+            Details::Db(_) | Details::Generic | Details::Rpc(_) => http::visit_peer(self, visit),
         }
         if let Some(nanoseconds) = self.first_byte {
             visit.value(FIRST_BYTE, AttrValue::Double(seconds(nanoseconds)));

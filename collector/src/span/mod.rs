@@ -143,7 +143,7 @@ impl SpanBuilder {
         };
         let (method, route) = match &exchange.details {
             Details::Http(http) => self.names(http, &exchange),
-            Details::Generic => (Method::Missing, None),
+            Details::Db(_) | Details::Generic | Details::Rpc(_) => (Method::Missing, None),
         };
         let begin = exchange.request.first.time;
         let span = Span {

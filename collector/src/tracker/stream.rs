@@ -358,8 +358,8 @@ impl Stream {
                 Direction::Egress => sample.egress = bytes,
             }
         }
-        (sample.from_start, sample.role, sample.tls) =
-            (*start == Start::First, self.connection.role, self.connection.tls);
+        (sample.from_start, sample.role, sample.tls, sample.port) =
+            (*start == Start::First, self.connection.role, self.connection.tls, self.connection.listening_port());
         let detection = (context.detect)(&sample);
         if alone && !matches!(detection, Detection::Is(..)) {
             waiting.push(&chunk, context.counts, context.buffers);

@@ -25,7 +25,7 @@ impl Waiting {
     /// The sample; what detection knows besides the bytes is filled in by the caller.
     pub(super) fn sample(&self) -> Sample<'_> {
         let [ingress, egress] = self.data.each_ref().map(|data| data.get(..MAX_REST).unwrap_or(data));
-        Sample { ingress, egress, from_start: false, role: None, tls: false }
+        Sample { ingress, egress, from_start: false, role: None, tls: false, port: None }
     }
 
     /// The mark of the first byte that waits.

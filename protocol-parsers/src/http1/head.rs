@@ -241,6 +241,7 @@ fn request_facts(request: &httparse::Request<'_, '_>) -> RequestHead {
         method: Some(text.push(method.as_bytes())),
         target: Some(text.push(target.as_bytes())),
         version: request.version.map(version),
+        scheme: None,
         host: host.map(|value| text.push(value)),
         user_agent: agent.map(|value| text.push(value)),
         forwarded_for: forwarded_for.map(|value| text.push(value)),

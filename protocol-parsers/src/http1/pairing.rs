@@ -397,7 +397,7 @@ impl Waiting {
     fn http(&mut self) -> Option<&mut Http> {
         match &mut self.exchange.details {
             Details::Http(http) => Some(http),
-            Details::Generic => None,
+            Details::Db(_) | Details::Generic | Details::Rpc(_) => None,
         }
     }
 }

@@ -115,7 +115,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_survived(data: Vec<u8>) {
-        fuzzing::http1(&data);
+        fuzzing::script(&PROTOCOL, &data);
     }
 
     #[test]
@@ -179,7 +179,9 @@ fn losses_in_both_directions_pair_nothing_wrongly() {
 
 #[test]
 fn the_fuzz_corpus_is_survived_and_so_is_its_every_prefix() {
-    for (name, target) in [("http1", fuzzing::http1 as fn(&[u8])), ("detect", fuzzing::detect)] {
+    for (name, target) in
+        [("http1", (|data| fuzzing::script(&PROTOCOL, data)) as fn(&[u8])), ("detect", fuzzing::detect)]
+    {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
         let mut replayed = 0;
         for file in std::fs::read_dir(&folder).expect("the corpus is committed") {
