@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_protocol_parsers::detect::{Detection, Sample, detect};
+use sidelight_protocol_parsers::detect::{Candidates, Detection, Sample, detect};
 use sidelight_protocol_parsers::{
     Chunk, Direction, Emitted, Kept, KernelTime, Output, PROTOCOLS, Parser, Protocol, Role, Used,
 };
@@ -123,10 +123,14 @@ fn detection(c: &mut Criterion) {
     let sample = |ingress| Sample { ingress, egress: b"", from_start: true, role: None, tls: false, port: None };
     let noise: Vec<u8> = (0..4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     c.bench_function("detect/a request", |b| {
-        b.iter(|| assert!(matches!(detect(&sample(black_box(REQUEST))), Detection::Is(..))));
+        b.iter(|| {
+            assert!(matches!(detect(&sample(black_box(REQUEST)), &mut Candidates::default()), Detection::Is(..)))
+        });
     });
     c.bench_function("detect/4 KiB of noise", |b| {
-        b.iter(|| assert!(matches!(detect(&sample(black_box(&noise))), Detection::Unknown)));
+        b.iter(|| {
+            assert!(matches!(detect(&sample(black_box(&noise)), &mut Candidates::default()), Detection::Unknown))
+        });
     });
 }
 

@@ -32,7 +32,7 @@ pub enum Score {
     Likely(Option<Role>),
     /// It may be; more bytes are needed.
     Possible,
-    /// It is not.
+    /// It is not, whatever follows.
     No,
 }
 
@@ -49,18 +49,59 @@ pub enum Detection {
     Unknown,
 }
 
-/// Asks every protocol of [`crate::PROTOCOLS`].
+/// The protocols that a connection may still speak: bit i for entry i of [`crate::PROTOCOLS`]. What was excluded once is not
+/// asked again, until the sample begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidates(u32);
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+impl Candidates {
+    fn contains(self, index: usize) -> bool {
+        self.0 & 1 << index != 0
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.0 &= !(1 << index);
+    }
+}
+
+/// Candidates that stay once [`ENOUGH`] bytes of a direction are known: the first of the table.
+pub const MAX_CANDIDATES: usize = 3;
+
+/// Bytes of one direction after which only [`MAX_CANDIDATES`] protocols stay.
+pub const ENOUGH: usize = 64;
+
+// One bit each.
+const _: () = assert!(crate::PROTOCOLS.len() <= 32);
+
+/// Asks the candidates among [`crate::PROTOCOLS`].
 #[must_use]
-pub fn detect(sample: &Sample<'_>) -> Detection {
-    let (mut possible, mut likely) = (false, None);
-    for protocol in crate::PROTOCOLS {
+pub fn detect(sample: &Sample<'_>, candidates: &mut Candidates) -> Detection {
+    let (mut possible, mut likely) = (0, None);
+    let enough = sample.ingress.len().max(sample.egress.len()) >= ENOUGH;
+    for (index, protocol) in crate::PROTOCOLS.iter().enumerate() {
+        if !candidates.contains(index) {
+            continue;
+        }
+        if enough && possible >= MAX_CANDIDATES {
+            candidates.remove(index);
+            continue;
+        }
         match (protocol.score)(sample) {
             Score::Certain(role) => return Detection::Is(protocol, role.or(sample.role)),
-            Score::Likely(role) if !possible && likely.is_none() => {
-                likely = Some(Detection::Is(protocol, role.or(sample.role)));
+            Score::Likely(role) => {
+                if possible == 0 {
+                    likely = Some(Detection::Is(protocol, role.or(sample.role)));
+                }
+                possible += 1;
             }
-            Score::Likely(_) | Score::Possible => possible = true,
-            Score::No => {}
+            Score::Possible => possible += 1,
+            Score::No => candidates.remove(index),
         }
     }
     if let Some(likely) = likely {
@@ -68,7 +109,7 @@ pub fn detect(sample: &Sample<'_>) -> Detection {
     }
     match foreign(sample) {
         Some(name) => Detection::Opaque(name),
-        None if possible => Detection::Undecided,
+        None if possible > 0 => Detection::Undecided,
         None => Detection::Unknown,
     }
 }
@@ -124,7 +165,7 @@ mod tests {
     }
 
     fn verdict(ingress: &[u8], egress: &[u8]) -> String {
-        match detect(&sample(ingress, egress)) {
+        match detect(&sample(ingress, egress), &mut Candidates::default()) {
             Detection::Is(protocol, role) => format!("{} {role:?}", protocol.name),
             Detection::Opaque(name) => name.to_owned(),
             Detection::Undecided => "undecided".to_owned(),
@@ -220,7 +261,7 @@ mod tests {
             let at = (random() % buffer.len() as u64) as usize;
             let (a, b) = buffer.split_at(at);
             let from_start = round & 1 == 0;
-            match detect(&Sample { from_start, ..sample(a, b) }) {
+            match detect(&Sample { from_start, ..sample(a, b) }, &mut Candidates::default()) {
                 Detection::Is(..) if !is_a_request(a) && !is_a_request(b) => wrong += 1,
                 Detection::Opaque(_) => opaque += 1,
                 _ => {}

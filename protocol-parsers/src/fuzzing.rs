@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::contract::{
     Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,
 };
-use crate::detect::{Detection, Sample};
+use crate::detect::{Candidates, Detection, Sample};
 use crate::exchange::{Emitted, Exchange, ExchangeId, Next, Output};
 
 /// What one parser may hold: 256 waiting exchanges with heads of [`MAX_REST`] bytes at worst.
@@ -234,7 +234,7 @@ pub fn detect(data: &[u8]) {
         tls: flags & 128 != 0,
         port: None,
     };
-    if let Detection::Is(_, role) = crate::detect::detect(&sample) {
+    if let Detection::Is(_, role) = crate::detect::detect(&sample, &mut Candidates::default()) {
         assert!(role.is_some(), "a request was seen: its sender is known");
     }
 }

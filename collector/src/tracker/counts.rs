@@ -115,7 +115,7 @@ pub struct Connections {
     pub shutdown: u64,
     /// Tracked now.
     pub live: u64,
-    /// Given up: the parser lost its place three times in a row.
+    /// The parser did not understand three chunks in a row: judged anew, or given up.
     pub desync: u64,
     /// Given up: a protocol that is recognised and not ours.
     pub opaque: u64,

@@ -29,7 +29,7 @@ use sidelight_events::{
 };
 use sidelight_protocol_parsers::{
     Close, Direction, Emitted, KernelTime, Output, Role,
-    detect::{Detection, Sample, detect},
+    detect::{Candidates, Detection, Sample, detect},
 };
 
 pub use counts::{Bytes, Connections, Counts, Exchanges};
@@ -101,7 +101,7 @@ pub struct Tracker {
     out: Output,
 }
 
-type Detect = fn(&Sample<'_>) -> Detection;
+type Detect = fn(&Sample<'_>, &mut Candidates) -> Detection;
 
 impl Tracker {
     /// A tracker without connections.

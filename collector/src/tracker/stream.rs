@@ -38,6 +38,8 @@ pub(super) struct Stream {
     /// The watched side's role in the protocol, as far as known.
     role: Option<Role>,
     switches: u8,
+    /// How often a parser lost its place for good.
+    desyncs: u8,
     /// Heap of the parser, as last counted.
     heap: usize,
 }
@@ -89,6 +91,7 @@ impl Stream {
             phase: Phase::Detecting(None, Start::Middle),
             rests: Default::default(),
             switches: 0,
+            desyncs: 0,
             heap: 0,
         }
     }
@@ -208,6 +211,12 @@ impl Stream {
 
     /// Nothing will come any more, or nothing more is to be read; gives all memory back.
     pub(super) fn finish(&mut self, how: Close, at: KernelTime, why: Ignored, context: &mut Context<'_, impl Sink>) {
+        self.end(how, at, context);
+        self.phase = Phase::Ignored(why);
+    }
+
+    /// Ends the parser, or detection, and gives all memory back.
+    fn end(&mut self, how: Close, at: KernelTime, context: &mut Context<'_, impl Sink>) {
         if let Phase::Parsing { parser, .. } = &mut self.phase {
             parser.close(None, how, at, context.out);
             self.emit(context);
@@ -221,7 +230,6 @@ impl Stream {
             let dropped = waiting.clear(context.counts, context.buffers);
             ignore(Ignored::Unclassified, dropped, context.counts);
         }
-        self.phase = Phase::Ignored(why);
         context.buffers.resized(std::mem::take(&mut self.heap), 0);
     }
 
@@ -277,7 +285,8 @@ impl Stream {
         }
     }
 
-    /// The parser did not understand a chunk: it is dropped, and after three in a row the connection is given up.
+    /// The parser did not understand a chunk: it is dropped. After three in a row the connection is judged anew, and in the
+    /// end given up.
     fn malformed(&mut self, chunk: &Chunk<'_>, context: &mut Context<'_, impl Sink>) {
         context.counts.malformed += 1;
         ignore(Ignored::Unclassified, chunk.bytes.len() as u64, context.counts);
@@ -289,7 +298,13 @@ impl Stream {
         self.said(context);
         if gives_up {
             context.counts.connections.desync += 1;
-            self.give_up(mark.time, context);
+            self.desyncs += 1;
+            if self.desyncs > JUDGED_ANEW {
+                return self.give_up(mark.time, context);
+            }
+            self.end(Close::Evicted, mark.time, context);
+            self.role = self.connection.role;
+            self.phase = Phase::Detecting(None, Start::Middle);
         }
     }
 
@@ -350,6 +365,7 @@ impl Stream {
         if !alone {
             waiting.push(&chunk, context.counts, context.buffers);
         }
+        let mut candidates = waiting.candidates;
         let mut sample = waiting.sample();
         if alone {
             let bytes = chunk.bytes.get(..MAX_REST).unwrap_or(chunk.bytes);
@@ -360,10 +376,11 @@ impl Stream {
         }
         (sample.from_start, sample.role, sample.tls, sample.port) =
             (*start == Start::First, self.connection.role, self.connection.tls, self.connection.listening_port());
-        let detection = (context.detect)(&sample);
+        let detection = (context.detect)(&sample, &mut candidates);
         if alone && !matches!(detection, Detection::Is(..)) {
             waiting.push(&chunk, context.counts, context.buffers);
         }
+        waiting.candidates = candidates;
         let at = chunk.time();
         match detection {
             Detection::Is(_, Some(role))
@@ -402,9 +419,14 @@ impl Stream {
             // Joined in the middle of a message: it may become readable at the next one.
             Detection::Undecided | Detection::Unknown if *start != Start::First && waiting.dropped < UNREADABLE => {
                 *start = Start::Middle;
-                let dropped = waiting.clear(context.counts, context.buffers);
+                // The newest bytes may be the beginning of something, if not together with older ones.
+                let newest = if alone { 0 } else { chunk.bytes.len() as u64 };
+                let dropped = waiting.clear(context.counts, context.buffers) - newest;
                 waiting.dropped += dropped;
                 ignore(Ignored::Unclassified, dropped, context.counts);
+                if !alone {
+                    self.detect(chunk, context);
+                }
             }
             Detection::Undecided | Detection::Unknown => {
                 context.counts.connections.unknown += 1;
@@ -443,8 +465,11 @@ pub(super) fn ignore(why: Ignored, len: u64, counts: &mut Counts) {
     bytes.ignored += len;
 }
 
-/// DESIGN: "after three in a row it gives up".
+/// Chunks in a row that a parser may refuse before the connection is judged anew.
 const MALFORMED_IN_A_ROW: u8 = 3;
+
+/// How often a connection is judged anew because its parser lost its place; then it is given up.
+const JUDGED_ANEW: u8 = 2;
 
 /// Bytes of a connection joined in the middle that are judged in vain before it is given up: the rest of a long message.
 const UNREADABLE: u64 = 16 << 20;

@@ -2,7 +2,10 @@
 //!
 //! In: chunks of both directions. Out: the sample to judge, then the same chunks again in the same order.
 
-use sidelight_protocol_parsers::{Chunk, Direction, MAX_REST, Mark, detect::Sample};
+use sidelight_protocol_parsers::{
+    Chunk, Direction, MAX_REST, Mark,
+    detect::{Candidates, Sample},
+};
 
 use super::{buffers::Buffers, counts::Counts};
 
@@ -11,6 +14,8 @@ use super::{buffers::Buffers, counts::Counts};
 pub(super) struct Waiting {
     data: [Vec<u8>; 2],
     parts: Vec<Part>,
+    /// What they may be.
+    pub(super) candidates: Candidates,
     /// Bytes that were judged and dropped (a connection joined in the middle).
     pub(super) dropped: u64,
 }
@@ -82,6 +87,7 @@ impl Waiting {
         counts.bytes.buffered -= len;
         buffers.resized(self.parts_memory(), 0);
         self.parts = Vec::new();
+        self.candidates = Candidates::default();
         for data in &mut self.data {
             buffers.put(std::mem::take(data));
         }

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use sidelight_protocol_parsers::{
     Chunk, Close, Details, Direction, Exchange, ExchangeId, Hole, Incomplete, IncompleteSet, KernelTime, Malformed,
     Next, Output, Parser, Protocol, Role, Shape, Side, Text, Used, Wants,
-    detect::{Detection, Sample, Score},
+    detect::{Candidates, Detection, Sample, Score},
 };
 
 pub(super) static TOY: Protocol =
     Protocol { name: "toy", score: |_| Score::Possible, parser: |role| Box::new(Toy::new(role)) };
 
 /// `Q` at the front of a direction is the toy, `X` is opaque, anything else unknown; two bytes are needed.
-pub(super) fn detect(sample: &Sample<'_>) -> Detection {
+pub(super) fn detect(sample: &Sample<'_>, _: &mut Candidates) -> Detection {
     for (bytes, role) in [(sample.ingress, Role::Server), (sample.egress, Role::Client)] {
         match bytes {
             [b'Q', _, ..] => return Detection::Is(&TOY, Some(role)),
