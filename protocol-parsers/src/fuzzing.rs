@@ -33,6 +33,9 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Where the directions begin.
+    pub const BEGIN: [u64; 2] = [1000, 5_000_000_000];
+
     /// A new connection of `protocol`.
     #[must_use]
     pub fn new(protocol: &Protocol, role: Option<Role>) -> Self {
@@ -40,7 +43,7 @@ impl Feed {
             parser: (protocol.parser)(role),
             rest: Default::default(),
             first: Default::default(),
-            offset: [1000, 5_000_000_000],
+            offset: Self::BEGIN,
             malformed: 0,
             output: Output::default(),
             open: BTreeMap::new(),
@@ -110,14 +113,22 @@ impl Feed {
 
     /// Missing bytes.
     pub fn hole(&mut self, dir: Direction, len: Option<u64>, why: Lost) {
+        self.lose(dir, len.unwrap_or(0), len.is_some(), why);
+    }
+
+    /// `len` missing bytes; the parser is told how many they are, or not.
+    pub fn lose(&mut self, dir: Direction, len: u64, told: bool, why: Lost) {
         self.now += 1;
         if self.over() {
             return;
         }
+        // What was kept precedes the hole and counts as part of it.
+        let dropped = self.rest[dir.index()].len() as u64;
         self.rest[dir.index()].clear();
         let mark = self.mark(dir);
-        self.offset[dir.index()] += len.unwrap_or(0);
-        self.parser.hole(Hole { dir, offset: mark.offset, len, why, mark }, &mut self.output);
+        self.offset[dir.index()] += len;
+        let hole = Hole { dir, offset: mark.offset - dropped, len: told.then_some(len + dropped), why, mark };
+        self.parser.hole(hole, &mut self.output);
         self.collect();
     }
 

@@ -20,6 +20,10 @@ pub mod exchange;
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
 pub mod fuzzing;
 pub mod http1;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+#[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
+pub mod proof;
 pub mod trace_context;
 
 pub use contract::{

@@ -73,7 +73,7 @@ impl Http1 {
                 return Err(Used(growing.into_iter().flatten().min().unwrap_or(chunk.bytes.len())));
             }
         };
-        if start > 0 {
+        if start > line_ends(chunk.bytes) {
             (self.requests, self.responses) = (Phase::Lost, Phase::Lost);
         }
         self.settled = true;
@@ -320,7 +320,10 @@ fn find<T>(chunk: &Chunk<'_>, at: usize, parse: fn(&[u8], usize) -> Parsed<T>) -
     let starts = [Some(0), Some(chunk.kept.len).filter(|len| *len > 0)];
     let mut growing = None;
     for start in starts.into_iter().flatten().filter(|start| *start >= at) {
-        match parse(chunk.bytes.get(start..)?, 0) {
+        // Line ends in front are no part of it; here they are more likely the end of an older message.
+        let start = start + line_ends(chunk.bytes.get(start..)?);
+        let Some(rest) = chunk.bytes.get(start..).filter(|rest| !rest.is_empty()) else { continue };
+        match parse(rest, 0) {
             found @ (Parsed::Whole(..) | Parsed::Cut(_)) => return Some((start, found)),
             Parsed::More if growing.is_none() => growing = Some((start, Parsed::More)),
             Parsed::More | Parsed::Not(_) => {}

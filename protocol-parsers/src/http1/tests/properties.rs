@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::script::line;
-use super::traffic::{From, Missing, Random, Traffic};
+use super::traffic::{From, Missing, Traffic};
 use crate::contract::{Close, Direction, Lost, Role};
 use crate::fuzzing::{self, Feed};
 use crate::http1::PROTOCOL;
+use crate::proof::Random;
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 const LOSSES: [Lost; 4] = [Lost::Gap, Lost::Cut, Lost::Fault, Lost::Contended];
