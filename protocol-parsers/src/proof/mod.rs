@@ -315,8 +315,8 @@ pub fn list(facts: &[Facts]) -> String {
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next one.
-    pub fn next(&mut self) -> u64 {
+    /// Any.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -326,7 +326,7 @@ impl Random {
 
     /// Less than `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        (self.number() % end as u64) as usize
     }
 
     /// True so often.

@@ -126,7 +126,7 @@ proptest! {
         for write in &mut traffic.writes {
             if random.chance(20) {
                 let at = random.below(write.bytes.len());
-                write.bytes[at] = random.next() as u8;
+                write.bytes[at] = random.number() as u8;
             }
         }
         traffic.play(Role::Server, Some(Role::Server), &Missing::nothing());
