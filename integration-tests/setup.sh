@@ -1,9 +1,10 @@
 #!/bin/bash
-# Installs what is missing, and nothing else: from Debian's packages and from crates.io.
+# Installs what is missing, and nothing else: from Debian's packages and from crates.io; peers/build.sh adds what the gRPC peers need.
 #
 #   setup.sh build    a C compiler and linker (cargo needs one)
 #   setup.sh demo     and what the demo runs: nginx, openssl, python3, curl
-#   setup.sh test     and what the tests run: servers, load generators, guests, the eBPF tool chain, the licence check
+#   setup.sh test     and what the tests run: servers, load generators, guests, the eBPF tool chain, the licence check;
+#                     needs Go and Node.js for the gRPC peers
 set -eu
 
 # The last versions that were compared byte for byte stand in uprobes/ebpf/TOOLCHAIN.
@@ -14,6 +15,7 @@ build=(build-essential ca-certificates)
 demo=("${build[@]}" nginx-light openssl python3 curl)
 test=(
     "${demo[@]}" apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
+    h2o python3-pip                                                                              # HTTP/2, gRPC
     qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
     bpftool systemd                                                                              # hooks, unit file
     rustc-web rust-web-src llvm llvm-22-dev libzstd-dev zlib1g-dev                               # eBPF tool chain
@@ -55,6 +57,7 @@ case ${1:-} in
         LLVM_PREFIX=/usr/lib/llvm-22 crate bpf-linker "$BPF_LINKER"
         # a debug build: it reads manifests for a second, and takes a third of the time to build
         crate cargo-deny "$CARGO_DENY" --debug
+        "$(dirname "$(realpath "$0")")/peers/build.sh"
         ;;
     *)
         echo "usage: setup.sh build|demo|test" >&2

@@ -1,0 +1,43 @@
+#!/bin/bash
+# Builds the gRPC peers into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and package.json. What is there already and
+# not older than its sources stays.
+set -eu
+cd "$(dirname "$(realpath "$0")")"
+GRPCIO=1.76.0
+
+here=$PWD
+cache=$(realpath -m ../.cache/peers)
+mkdir -p "$cache"
+for tool in go cargo node npm; do
+    command -v $tool >/dev/null || { echo "$tool is missing: the gRPC peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
+done
+
+# current LANGUAGE: whether the peer is newer than all its sources
+current() { [ -x "$cache/grpc-$1" ] && [ -z "$(find "grpc-$1" build.sh -newer "$cache/grpc-$1" -type f)" ]; }
+
+# script LANGUAGE TEXT: the peer as a shell script, written last
+script() {
+    printf '#!/bin/sh\n%s\n' "$2" >"$cache/grpc-$1"
+    chmod +x "$cache/grpc-$1"
+}
+
+if ! current go; then
+    (cd grpc-go && GOWORK=off go build -o "$cache/grpc-go" .)
+    touch "$cache/grpc-go"
+fi
+if ! current rust; then
+    cargo build --quiet --locked --release --manifest-path grpc-rust/Cargo.toml --target-dir "$cache/rust"
+    cp "$cache/rust/release/grpc-rust" "$cache/grpc-rust"
+fi
+if ! current python; then
+    rm -rf "$cache/python"
+    /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-cache-dir \
+        --target "$cache/python" --only-binary :all: "grpcio==$GRPCIO"
+    script python "PYTHONPATH='$cache/python' exec /usr/bin/python3 -B '$here/grpc-python/peer.py' \"\$@\""
+fi
+if ! current node; then
+    mkdir -p "$cache/node"
+    cp grpc-node/package.json grpc-node/package-lock.json "$cache/node/"
+    npm ci --silent --ignore-scripts --no-fund --no-audit --prefix "$cache/node"
+    script node "NODE_PATH='$cache/node/node_modules' exec node '$here/grpc-node/peer.js' \"\$@\""
+fi
