@@ -248,6 +248,12 @@ pub trait Parser: Send {
     /// What it wants of a direction.
     fn wants(&self, dir: Direction) -> Wants;
 
+    /// Whether messages may begin anywhere in a call, so that long calls are worth copying whole: the kernel's policy `DEEP`. A
+    /// parser to which only the first bytes of a call matter says no.
+    fn deep(&self) -> bool {
+        true
+    }
+
     /// Bytes of heap it holds, for the global budget.
     fn heap(&self) -> usize;
 }

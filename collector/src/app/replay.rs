@@ -48,6 +48,8 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
             Ok(false) => break Ok(()),
             Err(problem) => break Err(problem.in_file(file)),
         }
+        // There is no kernel to tell.
+        shard.policies().for_each(drop);
         if now >= due {
             shard.tick(now);
             due = KernelTime(now.0.saturating_add(TICK));

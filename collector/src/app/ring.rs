@@ -121,23 +121,25 @@ impl RingThread {
     }
 
     fn drain(&mut self, newest: &mut KernelTime) -> usize {
-        let Self { live, shard, recorder, .. } = self;
-        live.poll(ROUND, |item| {
+        let Self { live, shard, recorder, hooks, .. } = self;
+        let read = live.poll(ROUND, |item| {
             if let Item::Event(event) = &item {
                 *newest = (*newest).max(KernelTime(event.time_ns()));
             }
             take(recorder, shard, item, *newest);
-        })
+        });
+        let mut policies = shard.policies().peekable();
+        if policies.peek().is_some()
+            && let Err(error) = hooks.set_policies(policies)
+        {
+            // The connection keeps being captured as before: a cost, or long calls that are cut, which is counted.
+            tracing::debug!(%error, "Cannot set the capture policy of a connection");
+        }
+        read
     }
 
     fn tick(&mut self, now: KernelTime) {
         self.shard.tick(now);
-        for (conn, policy) in self.shard.policies() {
-            if let Err(error) = self.hooks.set_policy(conn, policy) {
-                // The connection keeps being captured: a cost, not a loss.
-                tracing::debug!(%error, "Cannot set the capture policy of a connection");
-            }
-        }
         self.report();
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Stream {
     desyncs: u8,
     /// Heap of the parser, as last counted.
     heap: usize,
+    /// The kernel was told to copy long calls whole.
+    deep: bool,
 }
 
 enum Phase {
@@ -93,6 +95,7 @@ impl Stream {
             switches: 0,
             desyncs: 0,
             heap: 0,
+            deep: false,
         }
     }
 
@@ -313,6 +316,11 @@ impl Stream {
         if let Phase::Parsing { parser, .. } = &self.phase {
             let heap = parser.heap();
             context.buffers.resized(std::mem::replace(&mut self.heap, heap), heap);
+            if self.deep != parser.deep() {
+                self.deep = !self.deep;
+                let policy = if self.deep { policy::DEEP } else { policy::FULL };
+                context.sink.policy(self.connection.key, policy);
+            }
         }
         let Some((next, at)) = self.emit(context) else { return false };
         self.switches = self.switches.saturating_add(1);

@@ -458,6 +458,10 @@ impl Parser for Http1 {
         }
     }
 
+    fn deep(&self) -> bool {
+        false
+    }
+
     fn heap(&self) -> usize {
         size_of::<Self>() + self.pairing.heap()
     }

@@ -6,13 +6,17 @@
 use core::{arch::asm, hint::black_box};
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated};
-use sidelight_events::{ConnKey, DataHeader, MAX_CAPTURE, flags};
+use sidelight_events::{ConnKey, DataHeader, MAX_CAPTURE, MAX_DEEP, flags};
 
 use crate::count;
 
 const HEADER: usize = size_of::<DataHeader>();
 /// Parts of one call that are copied; the rest is CUT.
 const SEGMENTS: u32 = 16;
+/// The same of a long call of a connection that is captured deep.
+const DEEP_SEGMENTS: u32 = 64;
+/// The size class between [`MAX_CAPTURE`] and [`MAX_DEEP`].
+const MIDDLE_DEEP: usize = 32 * 1024;
 
 /// Values of `Buffers::kind`.
 pub mod layout {
@@ -24,6 +28,9 @@ pub mod layout {
     pub const VECTOR: u32 = 2;
     /// `address` is an array of mmsghdr, of which the call completed `count`.
     pub const MESSAGES: u32 = 3;
+    /// As FLAT and VECTOR, and more of it is copied.
+    pub const DEEP_FLAT: u32 = 4;
+    pub const DEEP_VECTOR: u32 = 5;
 }
 
 /// Where the bytes of a call lie in the calling process.
@@ -52,6 +59,17 @@ impl Buffers {
     #[inline(always)]
     pub fn vector(address: u64, count: u64) -> Self {
         Self { kind: layout::VECTOR, count: count as u32, address }
+    }
+
+    /// The same, to be copied deep if the call moved `len` bytes and that is worth while.
+    #[inline(always)]
+    pub fn deep(self, len: u32) -> Self {
+        let kind = match self.kind {
+            layout::FLAT if len > MAX_CAPTURE as u32 => layout::DEEP_FLAT,
+            layout::VECTOR if len > MAX_CAPTURE as u32 || self.count > SEGMENTS => layout::DEEP_VECTOR,
+            kind => kind,
+        };
+        Self { kind, ..self }
     }
 
     /// The iovecs of a `struct user_msghdr` (in the process).
@@ -158,10 +176,14 @@ fn submit(header: &mut DataHeader, buffers: &Buffers) -> bool {
         layout::FLAT if len <= 1024 => flat::<1024>(header, buffers.address),
         layout::FLAT if len <= 4096 => flat::<4096>(header, buffers.address),
         layout::FLAT => flat::<MAX_CAPTURE>(header, buffers.address),
-        layout::VECTOR if len <= 256 => vector::<256>(header, buffers),
-        layout::VECTOR if len <= 1024 => vector::<1024>(header, buffers),
-        layout::VECTOR if len <= 4096 => vector::<4096>(header, buffers),
-        layout::VECTOR => vector::<MAX_CAPTURE>(header, buffers),
+        layout::VECTOR if len <= 256 => vector::<256, SEGMENTS>(header, buffers),
+        layout::VECTOR if len <= 1024 => vector::<1024, SEGMENTS>(header, buffers),
+        layout::VECTOR if len <= 4096 => vector::<4096, SEGMENTS>(header, buffers),
+        layout::VECTOR => vector::<MAX_CAPTURE, SEGMENTS>(header, buffers),
+        layout::DEEP_FLAT if len <= MIDDLE_DEEP => flat::<MIDDLE_DEEP>(header, buffers.address),
+        layout::DEEP_FLAT => flat::<MAX_DEEP>(header, buffers.address),
+        layout::DEEP_VECTOR if len <= MAX_CAPTURE => vector::<MAX_CAPTURE, DEEP_SEGMENTS>(header, buffers),
+        layout::DEEP_VECTOR => vector::<MAX_DEEP, DEEP_SEGMENTS>(header, buffers),
         layout::MESSAGES => messages(header, buffers),
         _ => {
             header.flags |= flags::LENGTH_ONLY;
@@ -263,7 +285,7 @@ impl<const C: usize> Room<C> {
 
 /// Several buffers.
 #[inline(always)]
-fn vector<const C: usize>(header: &mut DataHeader, buffers: &Buffers) -> bool {
+fn vector<const C: usize, const SEGMENTS: u32>(header: &mut DataHeader, buffers: &Buffers) -> bool {
     let Some(room) = Room::<C>::new(header.true_len) else { return false };
     let mut fault = false;
     let mut i = 0;

@@ -153,7 +153,11 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         wire_seq,
         reserved2: 0,
     };
-    let buffers = if policy == policy::FULL { call.buffers } else { Buffers::NONE };
+    let buffers = match policy {
+        policy::FULL => call.buffers,
+        policy::DEEP => call.buffers.deep(call.len),
+        _ => Buffers::NONE,
+    };
     if !copy::data(header, buffers, call.scratch) {
         count::add(counter::BYTES_LOST, u64::from(call.len));
     }

@@ -9,8 +9,8 @@
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use sidelight_events::{
-    ConnKey, DataHeader, TlsBind, TlsFree, direction, kind, layer,
-    maps::{Control, counter, mode},
+    ConnKey, DataHeader, MAX_CAPTURE, TlsBind, TlsFree, direction, kind, layer,
+    maps::{Control, counter, mode, policy},
     mechanism,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     conn::{self, Conn},
     copy::{self, Buffers},
     count,
-    maps::{TLS_INSIDE, TLS_OBJECTS},
+    maps::{POLICIES, TLS_INSIDE, TLS_OBJECTS},
     select::{self, Verdict},
     socket::{Call, now},
 };
@@ -227,8 +227,8 @@ fn plaintext(control: &Control, tgid: u32, tid: u32, inside: &Inside, len: u32) 
     }
     count::add(counter::CALLS, 1);
     count::add(counter::BYTES_PRESENTED, u64::from(len));
-    // `POLICIES` speaks of what the socket carries: a connection whose ciphertext was looked at before it was bound has been
-    // given up, its plaintext has not.
+    // What `POLICIES` forbids speaks of what the socket carries: a connection whose ciphertext was looked at before it was
+    // bound has been given up, its plaintext has not.
     let header = DataHeader {
         kind: kind::DATA,
         direction: if inside.role == role::READ { direction::INGRESS } else { direction::EGRESS },
@@ -250,7 +250,10 @@ fn plaintext(control: &Control, tgid: u32, tid: u32, inside: &Inside, len: u32) 
         wire_seq: half.wire_seq,
         reserved2: 0,
     };
-    if !copy::data(header, Buffers::flat(inside.buffer), None) {
+    // SAFETY: a u32 is read whole.
+    let deep = len > MAX_CAPTURE as u32 && unsafe { POLICIES.get(conn) }.copied() == Some(policy::DEEP);
+    let buffers = Buffers::flat(inside.buffer);
+    if !copy::data(header, if deep { buffers.deep(len) } else { buffers }, None) {
         count::add(counter::BYTES_LOST, u64::from(len));
     }
 }

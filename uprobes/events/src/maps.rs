@@ -63,6 +63,8 @@ pub mod policy {
     pub const LENGTHS: u32 = 1;
     /// Nothing; bytes are counted as [`super::counter::BYTES_IGNORED`].
     pub const IGNORE: u32 = 2;
+    /// Up to [`crate::MAX_DEEP`] bytes of every call: for protocols whose messages may begin anywhere in it.
+    pub const DEEP: u32 = 3;
 }
 
 /// A record of the small ring `UNDECIDED`: this process waits for a decision on its executable.

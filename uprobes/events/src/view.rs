@@ -42,7 +42,7 @@ pub enum Malformed {
         /// Bytes needed.
         expected: usize,
     },
-    /// `cap_len` is more than `true_len` or [`crate::MAX_CAPTURE`].
+    /// `cap_len` is more than `true_len` or [`crate::MAX_DEEP`].
     #[error("data record captured {cap_len} of {true_len} bytes")]
     Length {
         /// As in the record.
@@ -64,7 +64,7 @@ impl<'a> Event<'a> {
             kind::DATA => {
                 let (header, rest) = view::<DataHeader>(kind, bytes)?;
                 let cap_len = header.cap_len as usize;
-                if header.cap_len > header.true_len || cap_len > crate::MAX_CAPTURE {
+                if header.cap_len > header.true_len || cap_len > crate::MAX_DEEP {
                     return Err(Malformed::Length { cap_len: header.cap_len, true_len: header.true_len });
                 }
                 let expected = size_of::<DataHeader>() + cap_len;

@@ -119,25 +119,23 @@ impl Hooks {
         Ok(sums)
     }
 
-    /// How much of a connection is captured from its next call on: a value of `maps::policy`.
+    /// How much of connections is captured from their next call on: values of `maps::policy`.
     ///
     /// # Errors
-    /// The kernel refuses to write the map: the connection keeps the policy it has.
-    pub fn set_policy(&self, conn: ConnKey, policy: u32) -> Result<(), MapError> {
-        let key = [conn.sock, conn.ino];
+    /// The kernel refuses to write the map: the connection it was about, and those behind it, keep the policy they have.
+    pub fn set_policies(&self, changes: impl Iterator<Item = (ConnKey, u32)>) -> Result<(), MapError> {
         {
             let mut policies = lock(&self.inner.policies);
-            if policy == policy::FULL { forgiving(policies.remove(&key)) } else { policies.insert(key, policy, 0) }?;
+            for (ConnKey { sock, ino }, policy) in changes {
+                let key = [sock, ino];
+                if policy == policy::FULL {
+                    forgiving(policies.remove(&key))
+                } else {
+                    policies.insert(key, policy, 0)
+                }?;
+            }
         }
         self.change(|control| control.policies = control.policies.wrapping_add(1))
-    }
-
-    /// The connection is over for the tracker: its policy is dropped.
-    ///
-    /// # Errors
-    /// The kernel refuses to write the map: the entry stays until its place is needed.
-    pub fn forget(&self, conn: ConnKey) -> Result<(), MapError> {
-        forgiving(lock(&self.inner.policies).remove(&[conn.sock, conn.ino]))
     }
 
     /// Removes every hook now, whoever else holds a handle.

@@ -170,6 +170,8 @@ impl Conn {
 pub(super) struct Seen {
     pub(super) all: Vec<(Arc<Connection>, Emitted)>,
     pub(super) ignored: Vec<ConnKey>,
+    /// Connections whose long calls are worth copying whole.
+    pub(super) deep: Vec<ConnKey>,
 }
 
 impl Sink for Seen {
@@ -178,8 +180,11 @@ impl Sink for Seen {
     }
 
     fn policy(&mut self, key: ConnKey, value: u32) {
-        assert_eq!(value, policy::IGNORE);
-        self.ignored.push(key);
+        match value {
+            policy::IGNORE => self.ignored.push(key),
+            policy::DEEP => self.deep.push(key),
+            other => panic!("policy {other}"),
+        }
     }
 }
 

@@ -422,3 +422,18 @@ fn a_line_longer_than_a_rest_may_be_is_malformed() {
     }
     assert_eq!(rig.tracker.counts().connections.desync, 1);
 }
+
+#[test]
+fn long_calls_are_copied_whole_once_the_parser_says_so() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    rig.feed([c.open(1), c.read("Q", 10)]);
+    assert!(rig.seen.deep.is_empty());
+    rig.feed([c.read("1\n", 20), c.write("A1\n", 30)]);
+    assert_eq!(rig.seen.deep, [c.key]);
+    rig.shutdown();
+    let mut c = conn(1);
+    let mut http = real_rig();
+    http.feed([c.open(1), c.read(get("/a"), 10), c.write("HTTP/1.1 204 No\r\n\r\n", 20)]);
+    assert_eq!((http.seen.lines().len(), http.seen.deep.len()), (1, 0));
+}

@@ -371,9 +371,7 @@ fn policies_hold_from_the_next_call_on() {
         let capture = watch.read();
         assert!(capture.data.iter().all(|data| !data.bytes.is_empty()));
         for (policy, records) in [(policy::LENGTHS, 2), (policy::IGNORE, 0)] {
-            for open in &capture.opens {
-                watch.hooks.set_policy(open.conn, policy).unwrap();
-            }
+            watch.hooks.set_policies(capture.opens.iter().map(|open| (open.conn, policy))).unwrap();
             scene.step();
             assert_eq!(scene.line(), "round");
             let capture = watch.read();
@@ -383,9 +381,29 @@ fn policies_hold_from_the_next_call_on() {
         assert_eq!(scene.line(), "end");
         assert_eq!(watch.counters()[counter::BYTES_IGNORED as usize], 8);
         assert_eq!(watch.counters()[counter::BYTES_PRESENTED as usize], 2 * (8 + 6 + 4 + 4));
-        for open in &capture.opens {
-            watch.hooks.forget(open.conn).unwrap();
+    }
+}
+
+#[test]
+fn long_calls_of_a_deep_connection_are_copied_whole() {
+    for attach in both() {
+        let mut scene = Scene::new("deep", attach);
+        let mut watch = Watch::new(attach, vec![Selector::Pid(scene.pid())], vec![]);
+        scene.step();
+        while !scene.line().starts_with("call") {}
+        for _ in 0..3 {
+            scene.line();
         }
+        let before = watch.read();
+        watch.hooks.set_policies(before.opens.iter().map(|open| (open.conn, policy::DEEP))).unwrap();
+        let said = scene.play();
+        let capture = watch.capture();
+        let ((port, _), calls) = said.calls.iter().next().unwrap();
+        let open = before.open(*port);
+        let stream = capture.stream(open.conn, direction::EGRESS);
+        assert_eq!(stream.iter().map(|data| seen(data)).collect::<Vec<_>>(), *calls);
+        assert_eq!(calls.len(), 5);
+        assert_eq!(capture.count(counter::BYTES_LOST), 0);
     }
 }
 

@@ -427,6 +427,28 @@ def policies():
         print("round", flush=True)
 
 
+def deep():
+    """One call of each kind, after a line, on a connection that is captured deep by then; then one beyond that limit."""
+    client, server = talk()
+    sys.stdin.readline()
+    for size in (20_000, 100_000, 200_000):
+        data = bytes(i % 251 for i in range(size))
+        reader = threading.Thread(target=exact, args=(server, size))
+        reader.start()
+        assert syscall(1, client.fileno(), said(data), size) == size
+        reader.join()
+        sent(client, data, copied=131_072)
+    for count, size in ((40, 100), (60, 1500)):
+        parts = [bytes((i + j) % 249 for i in range(size)) for j in range(count)]
+        buffers = [said(part) for part in parts]
+        vectors = iovecs(buffers)
+        reader = threading.Thread(target=exact, args=(server, count * size))
+        reader.start()
+        assert syscall(20, client.fileno(), vectors, count) == count * size
+        reader.join()
+        sent(client, b"".join(parts), copied=131_072)
+
+
 if __name__ == "__main__":
     name = sys.argv[1]
     before = ()
