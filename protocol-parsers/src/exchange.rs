@@ -35,6 +35,22 @@ impl Text {
             Ok(text) => self.bytes.push_str(text),
             Err(_) => self.bytes.push_str(&String::from_utf8_lossy(bytes)),
         }
+        self.span(start)
+    }
+
+    /// Appends what `build` appends to it: a string that is made in place.
+    pub(crate) fn write(&mut self, build: impl FnOnce(&mut String)) -> Span {
+        let start = self.bytes.len();
+        build(&mut self.bytes);
+        self.span(start)
+    }
+
+    /// Makes room for `bytes` more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    fn span(&self, start: usize) -> Span {
         match (u32::try_from(start), u32::try_from(self.bytes.len())) {
             (Ok(start), Ok(end)) => Span { start, end },
             _ => Span::default(),

@@ -7,6 +7,7 @@
 //! * [`exchange`]: what it gives back.
 //! * [`detect`]: which protocol a connection speaks, from the bytes of both directions.
 //! * one module per protocol, listed in [`PROTOCOLS`].
+//! * [`sql`]: queries without their literals, for the protocols that carry SQL.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::cast_possible_truncation)]
@@ -24,6 +25,7 @@ pub mod http1;
 #[doc(hidden)]
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
 pub mod proof;
+pub mod sql;
 pub mod trace_context;
 
 pub use contract::{

@@ -1,0 +1,556 @@
+//! The summary of a query: its operations and their targets, in order and as they were written.
+//!
+//! In: the words, names and punctuation of a query, in order, as ranges. Out: the ranges that make the summary.
+//!
+//! It knows where names of tables stand (`FROM`, `JOIN`, `INTO`, behind `UPDATE` and so on), by depth of brackets, and that the
+//! words `FROM` and `SELECT` may mean something else (`EXTRACT(YEAR FROM ..)`, `IS DISTINCT FROM`). Names of common table
+//! expressions are no targets. What a definition (`CREATE VIEW .. AS SELECT ..`) contains is not told.
+
+use std::ops::Range;
+
+use super::words::Word;
+
+/// "SHOULD truncate the summary to 255 characters (ensuring truncation does not occur within an operation name or target)."
+const MAX_LEN: usize = 255;
+
+/// Operations and targets of a summary; with their separators more than [`MAX_LEN`] in all but odd cases.
+const MAX_PARTS: usize = 64;
+
+/// Common table expressions whose names are known.
+const MAX_CTES: usize = 8;
+
+/// What the next word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    /// Nothing in particular.
+    Any,
+    /// An operation: a statement begins here.
+    Operation,
+    /// An operation, but options may stand before it (`EXPLAIN`, `PREPARE`, `DECLARE`).
+    Inner,
+    /// The kind of thing that is created, altered or dropped.
+    Object,
+    /// The name of such a thing.
+    Defined,
+    /// The name of a table or routine.
+    Target,
+    /// The name of a common table expression.
+    Cte,
+    /// The second word of `START TRANSACTION`.
+    Started,
+}
+
+/// Sets of bracket depths below 64, as bits.
+#[derive(Default)]
+struct Depths(u64);
+
+impl Depths {
+    fn set(&mut self, depth: u32, on: bool) {
+        let bit = 1_u64.checked_shl(depth).unwrap_or(0);
+        self.0 = if on { self.0 | bit } else { self.0 & !bit };
+    }
+
+    fn has(&self, depth: u32) -> bool {
+        self.0 & 1_u64.checked_shl(depth).unwrap_or(0) != 0
+    }
+}
+
+/// A summary in the making. Ranges are of the query.
+pub(super) struct Summary {
+    expect: Expect,
+    /// The word before, if nothing stood between.
+    last: Word,
+    /// The newest operation of the statement.
+    operation: Word,
+    depth: u32,
+    /// Depths at which a `FROM` would name tables.
+    selecting: Depths,
+    /// Depths at which a comma separates tables.
+    listing: Depths,
+    /// Depths at which common table expressions are named.
+    with: Depths,
+    /// A target follows behind words that are passed over (`LOAD DATA .. INTO TABLE t`).
+    late: bool,
+    /// The next `SELECT` is the other part of a set operation.
+    union: bool,
+    /// The rest of the statement is not told.
+    quiet: bool,
+    /// A routine is defined; its body holds statements of its own.
+    routine: bool,
+    body: bool,
+    ctes: [(u16, u16); MAX_CTES],
+    cte_count: usize,
+    parts: [(u16, u16); MAX_PARTS],
+    part_count: usize,
+    len: usize,
+    full: bool,
+}
+
+impl Summary {
+    pub(super) fn new() -> Self {
+        Self {
+            expect: Expect::Operation,
+            last: Word::Other,
+            operation: Word::Other,
+            depth: 0,
+            selecting: Depths::default(),
+            listing: Depths::default(),
+            with: Depths::default(),
+            late: false,
+            union: false,
+            quiet: false,
+            routine: false,
+            body: false,
+            ctes: [(0, 0); MAX_CTES],
+            cte_count: 0,
+            parts: [(0, 0); MAX_PARTS],
+            part_count: 0,
+            len: 0,
+            full: false,
+        }
+    }
+
+    /// The ranges that make the summary, in order.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        self.parts.iter().take(self.part_count).map(|(start, end)| usize::from(*start)..usize::from(*end))
+    }
+
+    /// Whether a name that comes now may be a target: it is worth finding its end.
+    pub(super) fn wants_name(&self) -> bool {
+        self.late || matches!(self.expect, Expect::Target | Expect::Defined)
+    }
+
+    /// A word, or a name with dots.
+    #[inline]
+    pub(super) fn word(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
+        if word == Word::Other && self.expect == Expect::Any && !self.late {
+            self.last = Word::Other;
+            return;
+        }
+        self.told(sql, at, word);
+        self.last = word;
+    }
+
+    fn told(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
+        if self.quiet {
+            self.body |= self.routine && word == Word::Begin;
+            return;
+        }
+        let expect = std::mem::replace(&mut self.expect, Expect::Any);
+        match expect {
+            Expect::Operation if self.begins(word, at.clone()) => return,
+            // What stands between a common table expression and the statement.
+            Expect::Operation if self.with.has(self.depth) => self.expect = Expect::Operation,
+            Expect::Inner => {
+                let begins = matches!(
+                    word,
+                    Word::Create
+                        | Word::Delete
+                        | Word::Execute
+                        | Word::Insert
+                        | Word::Merge
+                        | Word::Replace
+                        | Word::Update
+                        | Word::Values
+                        | Word::With
+                );
+                if begins && self.begins(word, at.clone()) {
+                    return;
+                }
+                self.expect = Expect::Inner;
+            }
+            Expect::Object => return self.object(word, at),
+            Expect::Defined => return self.defined(sql, at, word),
+            Expect::Target => match word {
+                Word::Only
+                | Word::Lateral
+                | Word::Into
+                | Word::Ignore
+                | Word::Low_Priority
+                | Word::High_Priority
+                | Word::Delayed
+                | Word::Quick => return self.expect = Expect::Target,
+                Word::Select
+                | Word::From
+                | Word::Where
+                | Word::Set
+                | Word::On
+                | Word::Values
+                | Word::Join
+                | Word::Union
+                | Word::With
+                | Word::As => {}
+                _ => return self.target(sql, at),
+            },
+            Expect::Cte => match word {
+                Word::Other if !sql.get(at.clone()).is_some_and(|name| name.eq_ignore_ascii_case(b"recursive")) => {
+                    return self.cte(at);
+                }
+                _ => return self.expect = Expect::Cte,
+            },
+            Expect::Started => {
+                self.quiet = true;
+                if word == Word::Transaction {
+                    self.push(at);
+                }
+                return;
+            }
+            Expect::Any | Expect::Operation => {}
+        }
+        if self.late && self.depth == 0 {
+            return self.late_target(sql, at, word);
+        }
+        self.clause(word, at);
+    }
+
+    /// A word that means something wherever it stands.
+    fn clause(&mut self, word: Word, at: Range<usize>) {
+        let depth = self.depth;
+        match word {
+            Word::Select => {
+                self.with.set(depth, false);
+                self.selecting.set(depth, true);
+                self.listing.set(depth, false);
+                self.expect = Expect::Any;
+                if !std::mem::take(&mut self.union) {
+                    self.push(at);
+                }
+            }
+            Word::From if self.last != Word::Distinct && self.selecting.has(depth) => {
+                self.selecting.set(depth, false);
+                self.listing.set(depth, true);
+                self.expect = Expect::Target;
+            }
+            // Not of `USE INDEX FOR JOIN`.
+            Word::Join | Word::Straight_Join if self.last != Word::For && self.operation != Word::Other => {
+                self.listing.set(depth, true);
+                self.expect = Expect::Target;
+            }
+            Word::Using if depth == 0 && matches!(self.operation, Word::Delete | Word::Merge) => {
+                self.expect = Expect::Target;
+            }
+            Word::Union | Word::Intersect | Word::Except => {
+                self.listing.set(depth, false);
+                self.union = true;
+            }
+            Word::For
+            | Word::Group
+            | Word::Having
+            | Word::Into
+            | Word::Limit
+            | Word::Offset
+            | Word::Order
+            | Word::Returning
+            | Word::Set
+            | Word::Where
+            | Word::Window => self.listing.set(depth, false),
+            _ => {}
+        }
+    }
+
+    /// The first word of a statement. Whether it is an operation.
+    fn begins(&mut self, word: Word, at: Range<usize>) -> bool {
+        let depth = self.depth;
+        match word {
+            Word::With => {
+                self.with.set(depth, true);
+                self.expect = Expect::Cte;
+                return true;
+            }
+            // Wherever it stands.
+            Word::Select => {
+                self.operation = word;
+                return false;
+            }
+            // The rows of a common table expression.
+            Word::Values if depth > 0 => return false,
+            Word::Insert
+            | Word::Replace
+            | Word::Merge
+            | Word::Call
+            | Word::Exec
+            | Word::Use
+            | Word::Describe
+            | Word::Desc
+            | Word::Copy => self.expect = Expect::Target,
+            Word::Update => {
+                self.expect = Expect::Target;
+                self.listing.set(depth, true);
+                self.selecting.set(depth, true);
+            }
+            Word::Delete => self.selecting.set(depth, true),
+            Word::Analyze
+            | Word::Check
+            | Word::Checksum
+            | Word::Cluster
+            | Word::Comment
+            | Word::Load
+            | Word::Lock
+            | Word::Optimize
+            | Word::Refresh
+            | Word::Reindex
+            | Word::Rename
+            | Word::Repair
+            | Word::Table
+            | Word::Truncate
+            | Word::Vacuum => self.late = true,
+            Word::Create | Word::Alter | Word::Drop => self.expect = Expect::Object,
+            Word::Explain | Word::Prepare | Word::Declare => self.expect = Expect::Inner,
+            Word::Start => self.expect = Expect::Started,
+            Word::Set | Word::Values => {}
+            Word::Abort
+            | Word::Begin
+            | Word::Binlog
+            | Word::Change
+            | Word::Checkpoint
+            | Word::Close
+            | Word::Commit
+            | Word::Deallocate
+            | Word::Discard
+            | Word::Do
+            | Word::End
+            | Word::Execute
+            | Word::Fetch
+            | Word::Flush
+            | Word::Grant
+            | Word::Install
+            | Word::Kill
+            | Word::Listen
+            | Word::Move
+            | Word::Notify
+            | Word::Purge
+            | Word::Reassign
+            | Word::Release
+            | Word::Reset
+            | Word::Revoke
+            | Word::Rollback
+            | Word::Savepoint
+            | Word::Show
+            | Word::Uninstall
+            | Word::Unlisten
+            | Word::Unlock
+            | Word::Xa => self.quiet = true,
+            _ => return false,
+        }
+        self.operation = word;
+        self.with.set(depth, false);
+        self.union = false;
+        self.push(at);
+        true
+    }
+
+    fn object(&mut self, word: Word, at: Range<usize>) {
+        match word {
+            Word::Aggregate
+            | Word::Collation
+            | Word::Database
+            | Word::Domain
+            | Word::Event
+            | Word::Extension
+            | Word::Function
+            | Word::Index
+            | Word::Language
+            | Word::Operator
+            | Word::Package
+            | Word::Policy
+            | Word::Procedure
+            | Word::Publication
+            | Word::Role
+            | Word::Rule
+            | Word::Schema
+            | Word::Sequence
+            | Word::Server
+            | Word::Statistics
+            | Word::Subscription
+            | Word::Table
+            | Word::Tablespace
+            | Word::Trigger
+            | Word::Type
+            | Word::User
+            | Word::View => {
+                let routine =
+                    matches!(word, Word::Event | Word::Function | Word::Package | Word::Procedure | Word::Trigger);
+                self.routine = routine && self.operation != Word::Drop;
+                self.expect = Expect::Defined;
+                self.push(at);
+            }
+            Word::System => self.quiet = true,
+            _ => self.expect = Expect::Object,
+        }
+    }
+
+    fn defined(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
+        match word {
+            Word::If | Word::Not | Word::Exists | Word::Concurrently | Word::Only => self.expect = Expect::Defined,
+            Word::Trigger if self.last == Word::Event => {
+                self.expect = Expect::Defined;
+                self.push(at);
+            }
+            // An index without a name.
+            Word::On => self.quiet = true,
+            _ => self.target(sql, at),
+        }
+    }
+
+    fn late_target(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
+        match word {
+            Word::Analyze
+            | Word::Column
+            | Word::Concurrent
+            | Word::Concurrently
+            | Word::Data
+            | Word::Database
+            | Word::Freeze
+            | Word::Full
+            | Word::Function
+            | Word::Ignore
+            | Word::Index
+            | Word::Infile
+            | Word::Into
+            | Word::Local
+            | Word::Low_Priority
+            | Word::Materialized
+            | Word::On
+            | Word::Only
+            | Word::Procedure
+            | Word::Replace
+            | Word::Schema
+            | Word::System
+            | Word::Table
+            | Word::Tables
+            | Word::Verbose
+            | Word::View => {}
+            _ => self.target(sql, at),
+        }
+    }
+
+    fn cte(&mut self, at: Range<usize>) {
+        if let (Some(slot), Some(range)) = (self.ctes.get_mut(self.cte_count), narrow(&at)) {
+            *slot = range;
+            self.cte_count += 1;
+        }
+    }
+
+    fn target(&mut self, sql: &[u8], at: Range<usize>) {
+        self.expect = Expect::Any;
+        let name = sql.get(at.clone()).unwrap_or_default();
+        let known = self.ctes.iter().take(self.cte_count).any(|(start, end)| {
+            sql.get(usize::from(*start)..usize::from(*end)).is_some_and(|cte| cte.eq_ignore_ascii_case(name))
+        });
+        if !known {
+            self.push(at);
+        }
+        match self.operation {
+            Word::Create | Word::Alter => self.quiet = true,
+            Word::Drop | Word::Truncate => self.listing.set(self.depth, true),
+            _ => {}
+        }
+        self.late = false;
+    }
+
+    /// A name in quotes, whole.
+    pub(super) fn quoted(&mut self, sql: &[u8], at: Range<usize>) {
+        if self.quiet {
+            return;
+        }
+        match self.expect {
+            Expect::Target | Expect::Defined => self.target(sql, at),
+            Expect::Cte => {
+                self.expect = Expect::Any;
+                self.cte(at);
+            }
+            _ if self.late && self.depth == 0 => self.target(sql, at),
+            _ => {}
+        }
+        self.last = Word::Other;
+    }
+
+    /// A literal or a placeholder.
+    pub(super) fn literal(&mut self) {
+        match self.expect {
+            Expect::Target => self.expect = Expect::Any,
+            Expect::Defined if self.operation == Word::Drop => self.expect = Expect::Any,
+            Expect::Defined => self.quiet = true,
+            _ => {}
+        }
+        self.last = Word::Other;
+    }
+
+    /// Any other character but white space and those below.
+    #[inline]
+    pub(super) fn symbol(&mut self) {
+        if self.expect == Expect::Target {
+            self.expect = Expect::Any;
+        }
+        self.last = Word::Other;
+    }
+
+    pub(super) fn open(&mut self) {
+        let inner = match self.expect {
+            Expect::Any if self.with.has(self.depth) && matches!(self.last, Word::As | Word::Materialized) => {
+                Expect::Operation
+            }
+            // A bracket behind a name is a list of columns or arguments.
+            Expect::Operation if self.with.has(self.depth) => Expect::Operation,
+            Expect::Defined => Expect::Any,
+            // `DELETE FROM a USING b`, but `JOIN b USING (column)`.
+            Expect::Target if self.last == Word::Using => Expect::Any,
+            expect => expect,
+        };
+        self.depth += 1;
+        self.selecting.set(self.depth, false);
+        self.with.set(self.depth, false);
+        self.listing.set(self.depth, inner == Expect::Target);
+        self.expect = inner;
+        self.last = Word::Other;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.expect = match self.expect {
+            Expect::Inner => Expect::Inner,
+            _ if self.with.has(self.depth) => Expect::Operation,
+            _ => Expect::Any,
+        };
+        self.last = Word::Other;
+    }
+
+    pub(super) fn comma(&mut self) {
+        if self.with.has(self.depth) {
+            self.expect = Expect::Cte;
+        } else if self.listing.has(self.depth) && !self.quiet {
+            self.expect = Expect::Target;
+        }
+        self.last = Word::Other;
+    }
+
+    pub(super) fn semicolon(&mut self) {
+        if self.body {
+            return;
+        }
+        let Self { parts, part_count, len, full, .. } = *self;
+        *self = Self { parts, part_count, len, full, ..Self::new() };
+    }
+
+    fn push(&mut self, at: Range<usize>) {
+        let separator = usize::from(self.part_count > 0);
+        let len = self.len + separator + at.len();
+        self.full |= len > MAX_LEN;
+        if self.full {
+            return;
+        }
+        match (self.parts.get_mut(self.part_count), narrow(&at)) {
+            (Some(slot), Some(range)) => {
+                *slot = range;
+                self.part_count += 1;
+                self.len = len;
+            }
+            _ => self.full = true,
+        }
+    }
+}
+
+/// Queries are shorter than [`super::MAX_QUERY`].
+fn narrow(at: &Range<usize>) -> Option<(u16, u16)> {
+    Some((u16::try_from(at.start).ok()?, u16::try_from(at.end).ok()?))
+}
