@@ -10,7 +10,7 @@ use sidelight::{
     identity::{Host, Identities},
     metrics::Metrics,
     model::{ClockOffset, Connection, Endpoint, Process, Resource, Span, UnixTime},
-    semconv::rules::HttpRules,
+    semconv::{db::Databases, rules::HttpRules},
     span::{IdGenerator, SpanBuilder},
 };
 use sidelight_protocol_parsers::{
@@ -66,7 +66,7 @@ fn resource() -> Arc<Resource> {
 }
 
 fn builder() -> SpanBuilder {
-    SpanBuilder::new(IdGenerator::new([1; 32]), Arc::new(HttpRules::new(&[], None)))
+    SpanBuilder::new(IdGenerator::new([1; 32]), Arc::new(HttpRules::new(&[], None)), Databases::default())
 }
 
 fn spans() -> Vec<Span> {

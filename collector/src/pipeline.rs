@@ -143,15 +143,7 @@ impl Shard {
         ] {
             health.store(metric, value);
         }
-        let reasons = [
-            Metric::ExchangesClosed,
-            Metric::ExchangesDesync,
-            Metric::ExchangesEvicted,
-            Metric::ExchangesGap,
-            Metric::ExchangesShutdown,
-            Metric::ExchangesTruncated,
-        ];
-        for (metric, value) in reasons.into_iter().zip(counts.exchanges.incomplete) {
+        for (metric, value) in Metric::INCOMPLETE.into_iter().zip(counts.exchanges.incomplete) {
             health.store(metric, value);
         }
     }
@@ -174,6 +166,7 @@ impl Sink for Stage {
     fn emitted(&mut self, connection: &Arc<Connection>, what: Emitted) {
         match what {
             Emitted::Begun { id, dir, first } => self.spans.begun(connection, id, dir, first),
+            Emitted::Done(exchange) if self.spans.leaves_out(connection, &exchange) => {}
             Emitted::Done(exchange) => {
                 let resource = self.resource(connection, &exchange);
                 let built = self.spans.done(connection, &resource, exchange, self.offset);

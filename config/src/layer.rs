@@ -91,6 +91,9 @@ pub(crate) struct Layer {
     /// HTTP.
     #[serde(deserialize_with = "section")]
     pub(crate) http: HttpLayer,
+    /// Databases.
+    #[serde(deserialize_with = "section")]
+    pub(crate) database: DatabaseLayer,
     /// Where telemetry goes.
     #[serde(deserialize_with = "section")]
     pub(crate) export: ExportLayer,
@@ -129,6 +132,22 @@ pub(crate) struct HttpLayer {
     /// All methods that `http.request.method` may name; others become `_OTHER`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) known_methods: Option<Vec<At<String>>>,
+}
+
+/// Database settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Database")]
+pub(crate) struct DatabaseLayer {
+    /// Whether spans have `db.query.text`, in which every literal is replaced; default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) query_text: Given<bool>,
+    /// Whether spans have `db.response.returned_rows`; default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) returned_rows: Given<bool>,
+    /// Whether the database's own side has spans and metrics; default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_side: Given<bool>,
 }
 
 /// Where telemetry goes.
@@ -282,9 +301,10 @@ impl Layer {
     /// Lays `over` over this layer, key by key.
     pub(crate) fn overlay(&mut self, over: Self) {
         lay!(self, over, attach, service_name);
-        let Self { select, attach: _, http, export, resource, service_name: _, limits } = over;
+        let Self { select, attach: _, http, database, export, resource, service_name: _, limits } = over;
         lay!(self.select, select, only, except);
         lay!(self.http, http, routes, known_methods);
+        lay!(self.database, database, query_text, returned_rows, server_side);
         lay!(self.export, export, output, output_file, metric_interval, span_delay, health);
         let otlp = export.otlp;
         lay!(

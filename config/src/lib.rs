@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Problem};
 use layer::{At, Layer};
 pub use model::{
-    Attach, Compression, Config, Export, Http, Limits, Otlp, OtlpProtocol, OutputFormat, Select, Selector,
+    Attach, Compression, Config, Database, Export, Http, Limits, Otlp, OtlpProtocol, OutputFormat, Select, Selector,
 };
 pub use print::{schema, to_yaml};
 pub use selector::SelectorError;

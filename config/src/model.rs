@@ -11,6 +11,8 @@ pub struct Config {
     pub attach: Attach,
     /// HTTP: routes.
     pub http: Http,
+    /// Databases: what is told of them.
+    pub database: Database,
     /// Where telemetry goes.
     pub export: Export,
     /// Added to every resource (`OTEL_RESOURCE_ATTRIBUTES` of the daemon); never `service.name`.
@@ -63,6 +65,17 @@ pub struct Http {
     pub routes: Vec<String>,
     /// Methods of `http.request.method` besides the standard ones (`OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` replaces all).
     pub known_methods: Option<Vec<String>>,
+}
+
+/// Database settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// Whether spans have `db.query.text`; it is always sanitised.
+    pub query_text: bool,
+    /// Whether spans have `db.response.returned_rows`.
+    pub returned_rows: bool,
+    /// Whether the database's own side has spans and `db.server.operation.duration`.
+    pub server_side: bool,
 }
 
 /// Where telemetry goes and in which form.

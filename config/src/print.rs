@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Attach, Compression, Config, ConfigError, Export, Http, Limits, Otlp, OtlpProtocol, OutputFormat, Select, Selector,
-    layer::{At, ExportLayer, HttpLayer, Layer, LimitsLayer, OtlpLayer, SelectLayer, SignalLayer},
+    Attach, Compression, Config, ConfigError, Database, Export, Http, Limits, Otlp, OtlpProtocol, OutputFormat, Select,
+    Selector,
+    layer::{At, DatabaseLayer, ExportLayer, HttpLayer, Layer, LimitsLayer, OtlpLayer, SelectLayer, SignalLayer},
     quantity::{duration_text, size_text},
 };
 
@@ -35,6 +36,7 @@ fn layer(config: &Config) -> Layer {
         select: Select { only, except },
         attach,
         http: Http { routes, known_methods },
+        database: Database { query_text, returned_rows, server_side },
         export,
         resource,
         service_name,
@@ -52,6 +54,11 @@ fn layer(config: &Config) -> Layer {
         http: HttpLayer {
             routes: list(routes, String::clone),
             known_methods: known_methods.as_ref().and_then(|methods| list(methods, String::clone)),
+        },
+        database: DatabaseLayer {
+            query_text: Some(At::nowhere(*query_text)),
+            returned_rows: Some(At::nowhere(*returned_rows)),
+            server_side: Some(At::nowhere(*server_side)),
         },
         export: export_layer(export),
         resource: resource.iter().map(|(key, value)| (key.clone(), At::nowhere(value.clone()))).collect(),

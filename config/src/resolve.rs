@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Attach, Config, Export, Http, Limits, OutputFormat, Problem, Select, Selector,
-    layer::{At, ExportLayer, Given, HttpLayer, Layer, LimitsLayer, Origin},
+    Attach, Config, Database, Export, Http, Limits, OutputFormat, Problem, Select, Selector,
+    layer::{At, DatabaseLayer, ExportLayer, Given, HttpLayer, Layer, LimitsLayer, Origin},
     otlp, quantity,
 };
 
@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 20_000;
 
 /// `None` or any problem: there is no configuration.
 pub(crate) fn resolve(layer: Layer, problems: &mut Vec<Problem>) -> Option<Config> {
-    let Layer { select, attach, http, export, resource, service_name, limits } = layer;
+    let Layer { select, attach, http, database, export, resource, service_name, limits } = layer;
     let mut read = Reader { prefix: String::new(), problems };
     let select = Select {
         only: selectors(&mut read, "select.only", select.only),
@@ -30,6 +30,12 @@ pub(crate) fn resolve(layer: Layer, problems: &mut Vec<Problem>) -> Option<Confi
         .choice("attach", &attach, &[("auto", Attach::Auto), ("socket", Attach::Socket), ("syscall", Attach::Syscall)])
         .unwrap_or_default();
     let http = self::http(&mut read, http);
+    let DatabaseLayer { query_text, returned_rows, server_side } = database;
+    let database = Database {
+        query_text: query_text.is_none_or(|at| at.value),
+        returned_rows: returned_rows.is_some_and(|at| at.value),
+        server_side: server_side.is_none_or(|at| at.value),
+    };
     let mut resource = resource;
     // OTEL_SERVICE_NAME "takes precedence over service.name defined with the OTEL_RESOURCE_ATTRIBUTES variable"
     let among_resource = resource.remove("service.name");
@@ -43,6 +49,7 @@ pub(crate) fn resolve(layer: Layer, problems: &mut Vec<Problem>) -> Option<Confi
         select,
         attach,
         http,
+        database,
         export: export?,
         resource: resource.into_iter().map(|(key, at)| (key, at.value)).collect(),
         service_name: service_name.map(|at| at.value),

@@ -105,6 +105,20 @@ fn each_signal_has_its_own_settings_over_the_general_ones() {
 }
 
 #[test]
+fn databases_are_told_of_whole_but_for_their_row_counts_unless_the_file_says_otherwise() {
+    let of = |text: &str| {
+        let database = yaml(text).database;
+        (database.query_text, database.returned_rows, database.server_side)
+    };
+    assert_eq!(of(""), (true, false, true));
+    assert_eq!(of("database:"), (true, false, true));
+    assert_eq!(of("database: { query_text: false }"), (false, false, true));
+    assert_eq!(of("database: { returned_rows: true, server_side: false }"), (true, true, false));
+    let config = yaml("database: { query_text: false, returned_rows: true, server_side: false }");
+    assert_eq!(yaml(&to_yaml(&config).unwrap()).database, config.database);
+}
+
+#[test]
 fn environment_is_over_the_file_and_flags_are_over_both() {
     let text = "attach: syscall\nselect:\n  only: [pid:1]\n  except: [port:22]\nexport:\n  output: console\n  metric_interval: 5s\nresource:\n  a: file\n  b: file\nservice_name: file\n";
     let vars = [

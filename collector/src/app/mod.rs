@@ -45,7 +45,7 @@ use crate::{
     identity::{Host, Identities},
     metrics::Metrics,
     pipeline::Shard,
-    semconv::rules::HttpRules,
+    semconv::{db::Databases, rules::HttpRules},
     source::{
         live::{Live, clock},
         recorded::Recorder,
@@ -253,7 +253,9 @@ fn shard(config: &Config, host: Host) -> anyhow::Result<Shard> {
         .context("the kernel gives no random bytes")?;
     let rules = HttpRules::new(&config.http.routes, config.http.known_methods.as_deref());
     let limits = Limits { connections: config.limits.connections, buffers: config.limits.buffers, ..Limits::default() };
-    let spans = SpanBuilder::new(IdGenerator::new(seed), Arc::new(rules));
+    let sidelight_config::Database { query_text, returned_rows, server_side } = config.database;
+    let databases = Databases { query_text, returned_rows, server_side };
+    let spans = SpanBuilder::new(IdGenerator::new(seed), Arc::new(rules), databases);
     Ok(Shard::new(limits, spans, Identities::new(host, config.resource.clone()), Metrics::new()))
 }
 

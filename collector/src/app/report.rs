@@ -41,19 +41,10 @@ const BYTES: &[(&str, &[Metric])] = &[
     ("buffered", &[Metric::BytesBuffered]),
 ];
 
-const INCOMPLETE: &[Metric] = &[
-    Metric::ExchangesClosed,
-    Metric::ExchangesDesync,
-    Metric::ExchangesEvicted,
-    Metric::ExchangesGap,
-    Metric::ExchangesShutdown,
-    Metric::ExchangesTruncated,
-];
-
 const EXCHANGES: &[(&str, &[Metric])] = &[
     ("begun", &[Metric::ExchangesBegun]),
     ("done", &[Metric::ExchangesDone]),
-    ("incomplete", INCOMPLETE),
+    ("incomplete", &Metric::INCOMPLETE),
     ("open", &[Metric::ExchangesOpen]),
     ("closed", &[Metric::ExchangesClosed]),
     ("desync", &[Metric::ExchangesDesync]),

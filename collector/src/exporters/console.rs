@@ -5,17 +5,24 @@
 //! ```text
 //! 12:00:01.234 -> 200   1.23ms nginx            GET /users/{id} http://h/users/7?x=1 10.0.0.1:5000
 //! 12:00:01.234 <- ---    102us curl             GET http://h/ 10.0.0.2:80 error=closed incomplete=closed
+//! 12:00:01.240 <- err   1.20ms shop             shop.Orders/Place 10.0.0.3:50051 error=NOT_FOUND
+//! 12:00:01.241 <- ok     320us shop             SELECT users: SELECT * FROM users WHERE id = ? 10.0.0.4:5432 postgresql/shop
 //! ```
-//! Time (UTC), arrow (`->` into a server, `<-` by a client), status, duration, service, name, path or URL, peer, marks. What comes from
-//! the wire or from a process is escaped: no byte of it reaches the terminal as a control character.
+//! Time (UTC), arrow (`->` into a server, `<-` by a client), status, duration, service, name, path or URL or the begin of the query text,
+//! peer, database, marks. The status is HTTP's, or for others `ok`, `err` and `---` for unknown. What comes from the wire or from a process
+//! is escaped: no byte of it reaches the terminal as a control character.
 
 use std::fmt::Write;
 
-use sidelight_protocol_parsers::Details;
+use sidelight_protocol_parsers::{Details, Outcome};
 
 use crate::{
     model::{Endpoint, Span, SpanKind},
-    semconv::{attributes::AttrValue, network::Short},
+    semconv::{
+        attributes::AttrValue,
+        network::Short,
+        rpc::{REQUEST_MESSAGES, RESPONSE_MESSAGES},
+    },
     time::Utc,
 };
 
@@ -28,6 +35,9 @@ const BOLD: &str = "\x1b[1m";
 
 /// Width of the service's column.
 const SERVICE: usize = 16;
+
+/// Characters of a query text that are shown.
+const QUERY: usize = 100;
 
 /// Writes spans as lines.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +71,7 @@ impl Console {
         span.name(&mut |piece| text.escaped(piece));
         text.place(span);
         text.peer(span);
+        text.database(span);
         text.marks(span);
         out.push('\n');
     }
@@ -89,21 +100,27 @@ impl Line<'_> {
     }
 
     fn status(&mut self, span: &Span) {
-        let color = match span.error() {
-            Some(_) => RED,
-            None => GREEN,
+        let failed = span.error().is_some();
+        let color = if failed { RED } else { GREEN };
+        let fine = match &span.exchange.details {
+            Details::Http(http) => {
+                return match http.status {
+                    Some(status @ 400..500) if !failed => self.painted(YELLOW, format_args!("{status}")),
+                    Some(status) => self.painted(color, format_args!("{status:03}")),
+                    None => self.painted(YELLOW, format_args!("---")),
+                };
+            }
+            Details::Rpc(rpc) => rpc.status.is_some(),
+            Details::Db(_) | Details::Generic => span.exchange.outcome == Some(Outcome::Ok),
         };
-        match &span.exchange.details {
-            Details::Http(http) => match http.status {
-                Some(status @ 400..500) if color == GREEN => self.painted(YELLOW, format_args!("{status}")),
-                Some(status) => self.painted(color, format_args!("{status:03}")),
-                None => self.painted(YELLOW, format_args!("---")),
-            },
-            Details::Db(_) | Details::Generic | Details::Rpc(_) => self.painted(color, format_args!("---")),
+        match (failed, fine) {
+            (true, _) => self.painted(color, format_args!("err")),
+            (false, true) => self.painted(color, format_args!("ok ")),
+            (false, false) => self.painted(YELLOW, format_args!("---")),
         }
     }
 
-    /// Path or URL.
+    /// Path, URL or query text.
     fn place(&mut self, span: &Span) {
         span.visit_attributes(&mut |key, value| match key {
             "url.path" | "url.full" => {
@@ -114,8 +131,36 @@ impl Line<'_> {
                 self.plain(format_args!("?"));
                 value.text(&mut |piece| self.escaped(piece));
             }
+            "db.query.text" => {
+                self.plain(format_args!(": "));
+                value.text(&mut |piece| self.query(piece));
+            }
             _ => {}
         });
+    }
+
+    /// The begin of a query text, on one line.
+    fn query(&mut self, text: &str) {
+        let mut left = QUERY;
+        for (index, word) in text.split_whitespace().enumerate() {
+            let Some(rest) = left.checked_sub(word.chars().count()) else {
+                let end = word.char_indices().nth(left).map_or(word.len(), |(at, _)| at);
+                let begin = word.split_at_checked(end).map_or("", |(begin, _)| begin);
+                self.plain(format_args!("{}{}...", if index > 0 { " " } else { "" }, Escaped(begin)));
+                return;
+            };
+            self.plain(format_args!("{}{}", if index > 0 { " " } else { "" }, Escaped(word)));
+            left = rest.saturating_sub(1);
+        }
+    }
+
+    /// A database's system and namespace.
+    fn database(&mut self, span: &Span) {
+        let Details::Db(db) = &span.exchange.details else { return };
+        self.painted(DIM, format_args!(" {}", db.system.name()));
+        if let Some(namespace) = db.namespace {
+            self.painted(DIM, format_args!("/{}", Escaped(span.exchange.text.str(namespace))));
+        }
     }
 
     fn peer(&mut self, span: &Span) {
@@ -133,10 +178,21 @@ impl Line<'_> {
 
     fn marks(&mut self, span: &Span) {
         let color = self.color;
+        let http = matches!(span.exchange.details, Details::Http(_));
+        // the server's view of a call that failed by the client's fault
+        let coded = span.error().is_some();
         span.visit_attributes(&mut |key, value| match (key, value) {
-            ("error.type", AttrValue::Str(text)) if !text.starts_with(|first: char| first.is_ascii_digit()) => {
-                self.painted(RED, format_args!(" error={text}"));
+            // HTTP's stands in front
+            ("error.type", AttrValue::Str(text)) if !http || !text.starts_with(|c: char| c.is_ascii_digit()) => {
+                self.painted(RED, format_args!(" error={}", Escaped(text)));
             }
+            ("rpc.response.status_code", AttrValue::Str(text)) if !coded && text != "OK" => {
+                self.painted(YELLOW, format_args!(" status={text}"));
+            }
+            (REQUEST_MESSAGES, AttrValue::Int(count)) => self.plain(format_args!(" requests={count}")),
+            (RESPONSE_MESSAGES, AttrValue::Int(count)) => self.plain(format_args!(" responses={count}")),
+            ("db.operation.batch.size", AttrValue::Int(count)) => self.plain(format_args!(" batch={count}")),
+            ("db.response.returned_rows", AttrValue::Int(count)) => self.plain(format_args!(" rows={count}")),
             (_, AttrValue::Reasons(reasons)) => {
                 let mut line = Line { out: self.out, color };
                 for (index, why) in reasons.iter().enumerate() {
@@ -190,10 +246,13 @@ impl std::fmt::Display for Short3 {
 
 #[cfg(test)]
 mod tests {
-    use sidelight_protocol_parsers::Incomplete;
+    use sidelight_protocol_parsers::{DbSystem, Incomplete, Role, Shape};
 
     use super::*;
-    use crate::testing::Case;
+    use crate::{
+        semconv::db::Databases,
+        testing::{Case, DbCase, RpcCase},
+    };
 
     fn lines(cases: &[Case], color: bool) -> String {
         let mut text = String::new();
@@ -224,6 +283,60 @@ mod tests {
             00:00:01.001 <- ---   1.00ms nginx            GET http://shop.example:8080/ 198.51.100.9:8080 error=closed incomplete=closed,truncated
             00:00:01.001 -> 200   8.00ms nginx            GET /unix unix
         ");
+    }
+
+    #[test]
+    fn calls_and_queries_have_a_line_each() {
+        let call = RpcCase::default();
+        let fine = Some(Outcome::Ok);
+        let long = "SELECT   a,\n  b FROM t WHERE x IN (?) AND y = ? OR z LIKE ? ORDER BY a, b, c, d, e, f LIMIT ? OFFSET ? FOR UPDATE";
+        let cases = [
+            Case::rpc(Role::Server, call.clone()),
+            Case::rpc(Role::Server, RpcCase { status: Some(5), ..call.clone() }),
+            Case::rpc(Role::Client, RpcCase { status: Some(5), ..call.clone() }),
+            Case::rpc(Role::Client, RpcCase { method: None, status: None, ..call.clone() }),
+            Case::rpc(Role::Client, RpcCase { messages: [Some(3), Some(7)], shape: Shape::Session, ..call }),
+            Case {
+                outcome: fine,
+                databases: Databases { returned_rows: true, ..Databases::default() },
+                ..Case::db(Role::Client, DbCase::select())
+            },
+            Case { outcome: fine, ..Case::db(Role::Server, DbCase { query: Some(long), ..DbCase::select() }) },
+            Case {
+                outcome: Some(Outcome::Error),
+                ..Case::db(Role::Client, DbCase { status: Some("42P01"), query: None, ..DbCase::select() })
+            },
+            Case::db(
+                Role::Client,
+                DbCase {
+                    operation: Some("BATCH"),
+                    batch: Some(16),
+                    namespace: Some("0"),
+                    ..DbCase::new(DbSystem::Redis)
+                },
+            ),
+        ];
+        insta::assert_snapshot!(lines(&cases, false), @r"
+            00:00:01.001 -> ok    8.00ms nginx            shop.Orders/Place 192.0.2.7:40000
+            00:00:01.001 -> ok    8.00ms nginx            shop.Orders/Place 192.0.2.7:40000 status=NOT_FOUND
+            00:00:01.001 <- err   8.00ms nginx            shop.Orders/Place 198.51.100.9:50051 error=NOT_FOUND
+            00:00:01.001 <- ---   8.00ms nginx            grpc 198.51.100.9:50051
+            00:00:01.001 <- ok    8.00ms nginx            shop.Orders/Place 198.51.100.9:50051 requests=3 responses=7
+            00:00:01.001 <- ok    8.00ms nginx            SELECT users: SELECT * FROM users WHERE id = ? 198.51.100.9:5432 postgresql/shop rows=3
+            00:00:01.001 -> ok    8.00ms nginx            SELECT users: SELECT a, b FROM t WHERE x IN (?) AND y = ? OR z LIKE ? ORDER BY a, b, c, d, e, f LIMIT ? OFFSET ? F... 192.0.2.7:40000 postgresql/shop
+            00:00:01.001 <- err   8.00ms nginx            SELECT users 198.51.100.9:5432 postgresql/shop error=42P01
+            00:00:01.001 <- ---   8.00ms nginx            BATCH 0 198.51.100.9:6379 redis/0 batch=16
+        ");
+    }
+
+    #[test]
+    fn a_query_text_is_cut_between_characters() {
+        for text in ["é", "é ", "日本 "] {
+            let query: &'static str = text.repeat(300).leak();
+            let line = lines(&[Case::db(Role::Client, DbCase { query: Some(query), ..DbCase::select() })], false);
+            let shown = line.split(": ").nth(1).unwrap().split("...").next().unwrap();
+            assert!((QUERY - 2..=QUERY).contains(&shown.chars().count()), "{line}");
+        }
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //!
 //! * Not measured are exchanges whose end was not seen (gap, desync, eviction, our own stop): their duration is unknown. They are
 //!   counted. One whose connection ended early is measured up to its last byte.
+//! * A series whose texts take more than 1 KiB is not made: its exchanges go to the overflow series.
 //! * Limits: [`MAX_PER_INSTANCE`] series an instance and [`MAX_SERIES`] in all; what exceeds them goes to the instance's overflow series (one an
 //!   instrument). [`MAX_INSTANCES`] instances; what exceeds them is dropped and counted.
 //! * A series idle for [`IDLE_INTERVALS`] is dropped by the snapshot that ends the last of them; if it comes back it starts anew, with a new start
 //!   time, as a cumulative stream must after a reset.
 
+mod instrument;
 mod labels;
 #[cfg(test)]
 mod tests;
@@ -17,39 +19,18 @@ use std::{hash::BuildHasher, mem, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use rustc_hash::FxHashMap;
-use sidelight_protocol_parsers::{Details, Incomplete};
+use sidelight_protocol_parsers::Incomplete;
 
 use self::labels::Key;
-pub use self::labels::{Instrument, Labels};
+pub use self::{
+    instrument::{BUCKETS, Histogram, Instrument},
+    labels::Labels,
+};
 use crate::{
     model::{Instance, Span, UnixTime},
-    semconv::{attributes::seconds, network::Short},
+    semconv::network::Short,
     telemetry::{Health, Metric},
 };
-
-/// Upper bounds of the buckets, seconds, as the conventions advise for HTTP; a value equal to a bound belongs below it.
-pub const BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// The same in nanoseconds.
-const BOUNDS_NS: [u64; 14] = [
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    75_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    750_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    7_500_000_000,
-    10_000_000_000,
-];
-
-/// Buckets: one more than bounds.
-pub const BUCKETS: usize = BOUNDS.len() + 1;
 
 /// Series of one instance, the overflow series apart.
 pub const MAX_PER_INSTANCE: usize = 2_000;
@@ -62,37 +43,6 @@ pub const MAX_INSTANCES: usize = 2_000;
 
 /// Intervals without a new value after which a series is dropped.
 pub const IDLE_INTERVALS: u8 = 5;
-
-/// A cumulative histogram.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Histogram {
-    /// When it began to count.
-    pub start: UnixTime,
-    /// Sum of all values, seconds.
-    pub sum: f64,
-    /// Values by bucket.
-    pub buckets: [u64; BUCKETS],
-}
-
-impl Histogram {
-    fn new(start: UnixTime) -> Self {
-        Self { start, sum: 0.0, buckets: [0; BUCKETS] }
-    }
-
-    fn record(&mut self, nanoseconds: u64) {
-        self.sum += seconds(nanoseconds);
-        let bucket = BOUNDS_NS.iter().take_while(|bound| nanoseconds > **bound).count();
-        if let Some(count) = self.buckets.get_mut(bucket) {
-            *count += 1;
-        }
-    }
-
-    /// Number of values.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-}
 
 /// One series at a moment.
 #[derive(Clone, Debug)]
@@ -166,7 +116,8 @@ impl Metrics {
 
     /// Takes a finished exchange.
     pub fn record(&mut self, span: &Span) {
-        let Details::Http(http) = &span.exchange.details else {
+        let mut room = Short::new();
+        let Some(key) = Key::new(span, &mut room) else {
             self.counts.without_metric += 1;
             return;
         };
@@ -174,9 +125,7 @@ impl Metrics {
             self.counts.unfinished += 1;
             return;
         }
-        let mut room = Short::new();
-        let key = Key::new(span, http, &mut room);
-        if self.add(span, key) {
+        if !key.is_overflow() && self.add(span, key) {
             self.counts.measured += 1;
         } else if self.add(span, key.overflow()) {
             self.counts.overflow += 1;
@@ -195,7 +144,7 @@ impl Metrics {
             Entry::Occupied(mut series) => {
                 let series = series.get_mut();
                 series.idle = 0;
-                series.histogram.record(span.duration);
+                series.histogram.record(key.instrument(), span.duration);
             }
             Entry::Vacant(place) => {
                 let labels = key.labels(&span.http);
@@ -217,7 +166,7 @@ impl Metrics {
                 }
                 let end = UnixTime(span.start.0.saturating_add(span.duration));
                 let mut series = Series { labels: Arc::new(labels), histogram: Histogram::new(end), idle: 0 };
-                series.histogram.record(span.duration);
+                series.histogram.record(key.instrument(), span.duration);
                 place.insert(Box::new(series));
             }
         }

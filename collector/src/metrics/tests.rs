@@ -1,12 +1,13 @@
 //! Series, limits, expiry, buckets.
 
-use sidelight_protocol_parsers::HttpVersion;
+use sidelight_protocol_parsers::{DbSystem, Details, HttpVersion, Outcome, Role, RpcSystem};
 
 use super::*;
 use crate::{
     identity::Identities,
+    model::Endpoint,
     semconv::attributes::AttrValue,
-    testing::{Case, host, process},
+    testing::{Case, DbCase, Family, RpcCase, host, inet, process},
 };
 
 fn labels(labels: &Labels) -> String {
@@ -47,15 +48,62 @@ fn labels_are_those_of_the_conventions() {
 }
 
 #[test]
-fn a_value_on_a_bound_belongs_to_the_bucket_below() {
-    assert!(BOUNDS_NS.iter().zip(BOUNDS).all(|(ns, s)| seconds(*ns) == s));
-    for (at, bound) in BOUNDS_NS.into_iter().enumerate() {
-        for (nanoseconds, bucket) in [(bound - 1, at), (bound, at), (bound + 1, at + 1)] {
-            let mut histogram = Histogram::new(UnixTime(0));
-            histogram.record(nanoseconds);
-            assert_eq!(histogram.buckets.iter().position(|count| *count == 1), Some(bucket), "{nanoseconds}");
-        }
+fn calls_and_queries_have_the_labels_of_their_conventions() {
+    let mut metrics = Metrics::new();
+    let closed = || Case { response: false, incomplete: vec![Incomplete::Closed], ..Case::server("GET", "/") };
+    let redis = DbCase { operation: Some("GET"), namespace: Some("0"), ..DbCase::new(DbSystem::Redis) };
+    let (call, query) = (RpcCase::default(), DbCase::select());
+    for case in [
+        Case::rpc(Role::Server, call.clone()),
+        Case::rpc(Role::Client, RpcCase { status: Some(5), ..call.clone() }),
+        Case::rpc(Role::Client, RpcCase { system: RpcSystem::Connect, method: None, authority: None, ..call.clone() }),
+        Case { ..Case::rpc(Role::Server, RpcCase { status: Some(14), ..call.clone() }) },
+        Case { family: Family::Rpc(RpcCase { status: None, ..call }), ..closed() },
+        Case::db(Role::Client, query.clone()),
+        Case {
+            remote: inet("[::1]:5433"),
+            ..Case::db(Role::Client, DbCase { status: Some("23505"), ..query.clone() })
+        },
+        Case { remote: Endpoint::Unix("/run/s".to_owned()), ..Case::db(Role::Client, redis) },
+        Case { outcome: Some(Outcome::Error), ..Case::db(Role::Server, DbCase { procedure: Some("p"), ..query }) },
+    ] {
+        metrics.record(&case.span());
     }
+    let mut shown: Vec<String> = points(&mut metrics).iter().map(|point| labels(&point.labels)).collect();
+    shown.sort();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+        db.client.operation.duration db.system.name=postgresql db.namespace=shop db.query.summary=SELECT users db.response.status_code=23505 error.type=23505 server.address=::1 network.peer.address=::1 server.port=5433 network.peer.port=5433
+        db.client.operation.duration db.system.name=postgresql db.namespace=shop db.query.summary=SELECT users server.address=198.51.100.9 network.peer.address=198.51.100.9 network.peer.port=5432
+        db.client.operation.duration db.system.name=redis db.namespace=0 db.operation.name=GET server.address=/run/s network.peer.address=/run/s
+        db.server.operation.duration db.system.name=postgresql db.namespace=shop db.query.summary=SELECT users db.stored_procedure.name=p error.type=_OTHER server.port=8080
+        rpc.client.call.duration rpc.system.name=connectrpc server.address=198.51.100.9 server.port=50051
+        rpc.client.call.duration rpc.system.name=grpc rpc.method=shop.Orders/Place rpc.response.status_code=NOT_FOUND error.type=NOT_FOUND server.address=orders.example server.port=50051
+        rpc.server.call.duration rpc.system.name=grpc rpc.method=shop.Orders/Place error.type=closed
+        rpc.server.call.duration rpc.system.name=grpc rpc.method=shop.Orders/Place rpc.response.status_code=OK
+        rpc.server.call.duration rpc.system.name=grpc rpc.method=shop.Orders/Place rpc.response.status_code=UNAVAILABLE error.type=UNAVAILABLE
+    ");
+}
+
+#[test]
+fn texts_too_long_for_a_series_are_measured_in_the_overflow_series() {
+    let mut metrics = Metrics::new();
+    let long: &'static str = "x".repeat(labels::MAX_TEXT).leak();
+    for summary in [long, "y"] {
+        let query = DbCase { summary: Some(summary), ..DbCase::new(DbSystem::Mysql) };
+        metrics.record(&Case::db(Role::Server, query.clone()).span());
+        // The address of a client's server is one more text.
+        metrics.record(&Case::db(Role::Client, query).span());
+    }
+    assert_eq!((metrics.counts().measured, metrics.counts().overflow), (3, 1));
+}
+
+#[test]
+fn a_protocol_without_a_family_is_counted_and_not_measured() {
+    let mut metrics = Metrics::new();
+    let mut span = Case::server("GET", "/").span();
+    span.exchange.details = Details::Generic;
+    metrics.record(&span);
+    assert_eq!((metrics.counts().without_metric, metrics.counts().series), (1, 0));
 }
 
 #[test]
@@ -161,8 +209,7 @@ fn an_idle_series_is_dropped_after_five_intervals_and_starts_anew() {
 }
 
 fn key_of(span: &Span) -> Labels {
-    let Details::Http(http) = &span.exchange.details else { panic!("not HTTP") };
-    Key::new(span, http, &mut Short::new()).labels(&span.http)
+    Key::new(span, &mut Short::new()).unwrap().labels(&span.http)
 }
 
 #[test]
@@ -178,9 +225,15 @@ fn an_idle_instance_goes_with_its_last_series() {
 
 #[test]
 fn a_known_series_costs_no_allocation() {
-    let span = Case::client("GET", "/").span();
-    let mut metrics = Metrics::new();
-    metrics.record(&span);
-    assert_eq!(allocation_counter::measure(|| metrics.record(&span)).count_total, 0);
-    assert_eq!(metrics.counts().measured, 2);
+    for case in [
+        Case::client("GET", "/"),
+        Case::rpc(Role::Client, RpcCase::default()),
+        Case::db(Role::Client, DbCase { status: Some("23505"), ..DbCase::select() }),
+    ] {
+        let span = case.span();
+        let mut metrics = Metrics::new();
+        metrics.record(&span);
+        assert_eq!(allocation_counter::measure(|| metrics.record(&span)).count_total, 0);
+        assert_eq!(metrics.counts().measured, 2);
+    }
 }

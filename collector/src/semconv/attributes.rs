@@ -4,12 +4,12 @@
 
 use std::net::IpAddr;
 
-use sidelight_protocol_parsers::{Details, Incomplete, IncompleteSet, Outcome, Role};
+use sidelight_protocol_parsers::{Details, Incomplete, IncompleteSet, Outcome};
 
 use super::{
-    http,
-    network::Short,
-    rules::Method,
+    db, http,
+    network::{self, Short},
+    rpc,
     url::{self, Url},
 };
 use crate::model::Span;
@@ -81,21 +81,24 @@ impl<F: FnMut(&'static str, AttrValue<'_>)> Visit for F {
 
 /// Why a span is an error: value of `error.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorType {
+pub enum ErrorType<'a> {
     /// The connection ended before the response did: `closed`.
     Closed,
+    /// The status code of an RPC or a database.
+    Code(&'a str),
     /// The protocol says so, without a code.
     Other,
     /// The HTTP status.
     Status(u16),
 }
 
-impl ErrorType {
+impl<'a> ErrorType<'a> {
     /// Its text, in the room given if need be.
     #[must_use]
-    pub fn text(self, room: &mut Short) -> &str {
+    pub fn text(self, room: &'a mut Short) -> &'a str {
         match self {
             Self::Closed => Incomplete::Closed.name(),
+            Self::Code(code) => code,
             Self::Other => "_OTHER",
             Self::Status(status) => {
                 room.number(status);
@@ -106,39 +109,34 @@ impl ErrorType {
 }
 
 impl Span {
-    /// The name, in one or three pieces: `{method} {route}`, `{method}`, or the protocol's.
+    /// The name, in one or three pieces: of its family, else the protocol's.
     pub fn name(&self, each: &mut impl FnMut(&str)) {
-        let Details::Http(_) = self.exchange.details else {
-            return each(self.exchange.protocol);
-        };
-        each(match self.method {
-            Method::Known(_) => self.http.method_name(self.method).unwrap_or("HTTP"),
-            Method::Other | Method::Missing => "HTTP",
-        });
-        if let Some(pattern) = self.route.and_then(|route| self.http.pattern(route)) {
-            each(" ");
-            each(pattern);
+        match &self.exchange.details {
+            Details::Http(_) => http::name(self, each),
+            Details::Rpc(details) => rpc::name(self, details, each),
+            Details::Db(details) => db::name(self, details, each),
+            Details::Generic => each(self.exchange.protocol),
         }
     }
 
     /// Why it is an error; `None`: it is not, or that is unknown.
     ///
-    /// A status decides first: 5xx, and what is no valid status, is an error on both sides, 4xx only for clients. Otherwise a
-    /// connection that ended before its response did is an error on both sides. What we failed to see is none.
+    /// The family's status decides first. Otherwise a connection that ended before its response did is an error on both sides, and then
+    /// what the protocol says without a code. What we failed to see is none.
     #[must_use]
-    pub fn error(&self) -> Option<ErrorType> {
-        let (status, failed) = match &self.exchange.details {
-            Details::Http(http) => (http.status, false),
-            Details::Db(_) | Details::Generic | Details::Rpc(_) => {
-                (None, self.exchange.outcome == Some(Outcome::Error))
-            }
+    pub fn error(&self) -> Option<ErrorType<'_>> {
+        let (coded, code) = match &self.exchange.details {
+            Details::Http(details) => (details.status.is_some(), http::error(self.exchange.role, details)),
+            Details::Rpc(details) => (details.status.is_some(), rpc::error(self.exchange.role, details)),
+            Details::Db(details) => (details.status.is_some(), db::error(self, details)),
+            Details::Generic => (false, None),
         };
-        match (status, self.exchange.role) {
-            (Some(status @ (0..100 | 500..)), _) | (Some(status @ 400..500), Role::Client) => {
-                Some(ErrorType::Status(status))
-            }
-            _ if self.exchange.incomplete.contains(Incomplete::Closed) => Some(ErrorType::Closed),
-            _ => failed.then_some(ErrorType::Other),
+        if code.is_some() {
+            code
+        } else if self.exchange.incomplete.contains(Incomplete::Closed) {
+            Some(ErrorType::Closed)
+        } else {
+            (!coded && self.exchange.outcome == Some(Outcome::Error)).then_some(ErrorType::Other)
         }
     }
 
@@ -151,7 +149,9 @@ impl Span {
     pub(crate) fn attributes(&self, visit: &mut impl Visit) {
         match &self.exchange.details {
             Details::Http(details) => http::visit(self, details, visit),
-            Details::Db(_) | Details::Generic | Details::Rpc(_) => http::visit_peer(self, visit),
+            Details::Rpc(details) => rpc::visit(self, details, visit),
+            Details::Db(details) => db::visit(self, details, visit),
+            Details::Generic => network::visit_peer(self, visit),
         }
         if let Some(nanoseconds) = self.first_byte {
             visit.value(FIRST_BYTE, AttrValue::Double(seconds(nanoseconds)));

@@ -3,7 +3,7 @@
 //! In: a [`Span`] of an HTTP exchange. Out: its attributes, and [`Origin`], what the request calls the server.
 //!
 //! Decisions where the conventions leave room:
-//! * `url.scheme` is the target's if it has one (absolute form), else `https` on TLS, else `http`.
+//! * `url.scheme` is the target's if it has one (absolute form), else HTTP/2's `:scheme`, else `https` on TLS, else `http`.
 //! * `server.address` and `server.port` come from the target's authority, else from `Host`. A server without either has none; a
 //!   client falls back to the address it connected to, because the conventions require it. A port that is not written
 //!   is the scheme's default for a client, and absent for a server (a proxy may have been asked for another).
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use sidelight_protocol_parsers::{Http, Incomplete, Role};
 
 use super::{
-    attributes::{AttrValue, Visit},
+    attributes::{AttrValue, ErrorType, Visit},
     network::{self, Short},
     rules::Method,
     url::{self, Target, Url},
@@ -41,13 +41,15 @@ impl<'a> Origin<'a> {
         let text = &span.exchange.text;
         let connect = http.method.is_some_and(|method| text.str(method) == "CONNECT");
         let target = http.target.map(|target| Target::parse(text.str(target), connect));
-        let by_connection = if span.connection.tls { "https" } else { "http" };
+        let otherwise = match http.scheme {
+            Some(scheme) => lower(text.str(scheme)),
+            None if span.connection.tls => "https",
+            None => "http",
+        };
         let (scheme, authority) = match target {
             Some(Target::Absolute { scheme, authority, .. }) => (lower(scheme), Some(authority)),
-            Some(Target::Authority(authority)) => (by_connection, Some(authority)),
-            Some(Target::Origin { .. } | Target::Asterisk) | None => {
-                (by_connection, http.host.map(|host| text.str(host)))
-            }
+            Some(Target::Authority(authority)) => (otherwise, Some(authority)),
+            Some(Target::Origin { .. } | Target::Asterisk) | None => (otherwise, http.host.map(|host| text.str(host))),
         };
         let (authority, userinfo) = authority.map_or(("", false), url::without_userinfo);
         let authority = (!authority.is_empty()).then_some(authority);
@@ -71,13 +73,33 @@ impl<'a> Origin<'a> {
 }
 
 /// Whether the request's head was seen whole, so that what it does not say was not sent.
-fn head_seen(span: &Span) -> bool {
+pub(super) fn head_seen(span: &Span) -> bool {
     let incomplete = span.exchange.incomplete;
     ![Incomplete::Truncated, Incomplete::Gap, Incomplete::Desync].into_iter().any(|why| incomplete.contains(why))
 }
 
 fn lower(scheme: &str) -> &str {
     ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).unwrap_or(scheme)
+}
+
+/// Gives the name: `{method} {route}`, else `{method}`, `HTTP` for a method that is not known.
+pub(super) fn name(span: &Span, each: &mut impl FnMut(&str)) {
+    each(match span.method {
+        Method::Known(_) => span.http.method_name(span.method).unwrap_or("HTTP"),
+        Method::Other | Method::Missing => "HTTP",
+    });
+    if let Some(pattern) = span.route.and_then(|route| span.http.pattern(route)) {
+        each(" ");
+        each(pattern);
+    }
+}
+
+/// Which statuses are errors: 5xx, and what is no valid status, on both sides, 4xx only for clients.
+pub(super) fn error(role: Role, http: &Http) -> Option<ErrorType<'static>> {
+    match (http.status?, role) {
+        (status @ (0..100 | 500..), _) | (status @ 400..500, Role::Client) => Some(ErrorType::Status(status)),
+        _ => None,
+    }
 }
 
 /// Gives the attributes of an HTTP span.
@@ -100,7 +122,7 @@ pub(crate) fn visit(span: &Span, http: &Http, visit: &mut impl Visit) {
     if let Some(error) = span.error() {
         visit.str("error.type", error.text(&mut Short::new()));
     }
-    visit_peer(span, visit);
+    network::visit_peer(span, visit);
     if let Some(version) = http.version {
         visit.str("network.protocol.version", version.name());
     }
@@ -144,7 +166,7 @@ fn visit_server(span: &Span, http: &Http, origin: &Origin<'_>, visit: &mut impl 
                 visit.address("client.address", ip);
             }
         }
-        None if head_seen(span) => visit_address("client.address", &span.connection.remote, visit),
+        None if head_seen(span) => network::visit_address("client.address", &span.connection.remote, visit),
         None => {}
     }
     if let Some(agent) = http.user_agent {
@@ -177,21 +199,4 @@ fn visit_client(origin: &Origin<'_>, visit: &mut impl Visit) {
     };
     visit
         .value("url.full", AttrValue::Url(Url { scheme: origin.scheme, userinfo: origin.userinfo, host, path, query }));
-}
-
-/// Gives `network.peer.*`.
-pub(crate) fn visit_peer(span: &Span, visit: &mut impl Visit) {
-    visit_address("network.peer.address", &span.connection.remote, visit);
-    if let Endpoint::Inet(_, port) = span.connection.remote {
-        visit.int("network.peer.port", i64::from(port));
-    }
-}
-
-/// Gives an end's address, where it has one.
-fn visit_address(key: &'static str, end: &Endpoint, visit: &mut impl Visit) {
-    match end {
-        Endpoint::Inet(ip, _) => visit.address(key, *ip),
-        Endpoint::Unix(name) if !name.is_empty() => visit.str(key, name),
-        Endpoint::Unix(_) | Endpoint::Unknown => {}
-    }
 }

@@ -4,14 +4,16 @@
 //! and never materialised, the same for the protobuf encoder, the console, OTLP-JSON and (in part) the metrics.
 //!
 //! * [`attributes`]: the visitor and the values.
-//! * [`http`]: the HTTP family.
+//! * [`http`], [`rpc`], [`db`]: the families.
 //! * [`url`]: request targets, authorities, full URLs, redaction.
 //! * [`rules`]: what the operator configures: routes and known methods.
 //! * [`network`]: addresses as text.
 
 pub mod attributes;
+pub mod db;
 pub mod http;
 pub mod network;
+pub mod rpc;
 pub mod rules;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::model::Endpoint;
+use super::attributes::Visit;
+use crate::model::{Endpoint, Span};
 
 /// Room for the longest text: `[` IPv6 with embedded IPv4 (45) `]:65535`.
 const ROOM: usize = 56;
@@ -123,6 +124,23 @@ pub fn address<'a>(end: &'a Endpoint, room: &'a mut Short) -> (Option<&'a str>, 
         }
         Endpoint::Unix(name) if !name.is_empty() => (Some(name), None),
         Endpoint::Unix(_) | Endpoint::Unknown => (None, None),
+    }
+}
+
+/// Gives `network.peer.*`.
+pub(super) fn visit_peer(span: &Span, visit: &mut impl Visit) {
+    visit_address("network.peer.address", &span.connection.remote, visit);
+    if let Endpoint::Inet(_, port) = span.connection.remote {
+        visit.int("network.peer.port", i64::from(port));
+    }
+}
+
+/// Gives an end's address, where it has one.
+pub(super) fn visit_address(key: &'static str, end: &Endpoint, visit: &mut impl Visit) {
+    match end {
+        Endpoint::Inet(ip, _) => visit.address(key, *ip),
+        Endpoint::Unix(name) if !name.is_empty() => visit.str(key, name),
+        Endpoint::Unix(_) | Endpoint::Unknown => {}
     }
 }
 

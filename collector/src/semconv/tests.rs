@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use sidelight_protocol_parsers::{HttpVersion, Incomplete};
+use sidelight_protocol_parsers::{DbSystem, HttpVersion, Incomplete, Outcome, Role, RpcSystem, Shape};
 
-use super::attributes::AttrValue;
+use super::{attributes::AttrValue, db::Databases, rpc};
 use crate::{
     model::{Endpoint, Span},
-    testing::{Case, inet},
+    testing::{Case, DbCase, RpcCase, inet},
 };
 
 fn shown(span: &Span) -> String {
@@ -407,4 +407,388 @@ spans! {
           network.protocol.version=1.1
           sidelight.time_to_first_byte=0.004
     ";
+    http2s_scheme_decides_whatever_the_connection_looks_like: Case {
+        scheme: Some("https"), host: Some("shop.example"), version: Some(HttpVersion::H2), ..Case::client("GET", "/")
+    } => r"
+        GET (Client, error None)
+          http.request.method=GET
+          server.address=shop.example
+          server.port=443
+          url.full=https://shop.example/
+          http.response.status_code=200
+          network.peer.address=198.51.100.9
+          network.peer.port=8080
+          network.protocol.version=2
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_call_of_a_server_has_all_its_attributes: Case::rpc(Role::Server, RpcCase::default()) => r"
+        shop.Orders/Place (Server, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=OK
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=192.0.2.7
+          network.peer.port=40000
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_call_of_a_client_has_all_its_attributes: Case::rpc(Role::Client, RpcCase::default()) => r"
+        shop.Orders/Place (Client, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=OK
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_call_without_authority_falls_back_to_the_clients_peer: Case::rpc(
+        Role::Client, RpcCase { authority: None, ..RpcCase::default() }
+    ) => r"
+        shop.Orders/Place (Client, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=OK
+          server.address=198.51.100.9
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_call_whose_head_was_cut_does_not_fall_back: Case {
+        incomplete: vec![Incomplete::Gap],
+        ..Case::rpc(Role::Client, RpcCase { authority: None, method: None, status: None, ..RpcCase::default() })
+    } => r"
+        grpc (Client, error None)
+          rpc.system.name=grpc
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+          sidelight.incomplete=[Gap]
+    ";
+    a_port_that_is_not_written_is_absent: Case::rpc(
+        Role::Client, RpcCase { authority: Some("orders.example"), ..RpcCase::default() }
+    ) => r"
+        shop.Orders/Place (Client, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=OK
+          server.address=orders.example
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    ";
+    not_found_is_an_error_of_the_client: Case::rpc(Role::Client, RpcCase { status: Some(5), ..RpcCase::default() }) => r#"
+        shop.Orders/Place (Client, error Some(Code("NOT_FOUND")))
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=NOT_FOUND
+          error.type=NOT_FOUND
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    "#;
+    not_found_is_no_error_of_the_server: Case {
+        outcome: Some(Outcome::Ok), ..Case::rpc(Role::Server, RpcCase { status: Some(5), ..RpcCase::default() })
+    } => r"
+        shop.Orders/Place (Server, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=NOT_FOUND
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=192.0.2.7
+          network.peer.port=40000
+          sidelight.time_to_first_byte=0.004
+    ";
+    unimplemented_is_an_error_of_the_server_and_keeps_the_method: Case::rpc(
+        Role::Server, RpcCase { status: Some(12), ..RpcCase::default() }
+    ) => r#"
+        shop.Orders/Place (Server, error Some(Code("UNIMPLEMENTED")))
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=UNIMPLEMENTED
+          error.type=UNIMPLEMENTED
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=192.0.2.7
+          network.peer.port=40000
+          sidelight.time_to_first_byte=0.004
+    "#;
+    a_call_whose_connection_went_away_is_an_error_without_status: Case {
+        response: false,
+        incomplete: vec![Incomplete::Closed],
+        ..Case::rpc(Role::Client, RpcCase { status: None, ..RpcCase::default() })
+    } => r"
+        shop.Orders/Place (Client, error Some(Closed))
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          error.type=closed
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.incomplete=[Closed]
+    ";
+    a_stream_counts_its_messages: Case::rpc(
+        Role::Server, RpcCase { messages: [Some(3), Some(1000)], shape: Shape::Session, ..RpcCase::default() }
+    ) => r"
+        shop.Orders/Place (Server, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=OK
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=192.0.2.7
+          network.peer.port=40000
+          sidelight.rpc.request_messages=3
+          sidelight.rpc.response_messages=1000
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_stream_whose_messages_were_not_all_seen_does_not_count_them: Case::rpc(
+        Role::Server, RpcCase { messages: [Some(3), None], shape: Shape::Stream, ..RpcCase::default() }
+    ) => r"
+        shop.Orders/Place (Server, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=OK
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=192.0.2.7
+          network.peer.port=40000
+          sidelight.rpc.request_messages=3
+          sidelight.time_to_first_byte=0.004
+    ";
+    connects_codes_are_its_own: Case::rpc(
+        Role::Client, RpcCase { system: RpcSystem::Connect, status: Some(1), ..RpcCase::default() }
+    ) => r#"
+        shop.Orders/Place (Client, error Some(Code("canceled")))
+          rpc.system.name=connectrpc
+          rpc.method=shop.Orders/Place
+          rpc.response.status_code=canceled
+          error.type=canceled
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    "#;
+    connect_has_no_code_for_success: Case::rpc(
+        Role::Client, RpcCase { system: RpcSystem::Connect, ..RpcCase::default() }
+    ) => r"
+        shop.Orders/Place (Client, error None)
+          rpc.system.name=connectrpc
+          rpc.method=shop.Orders/Place
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_status_beyond_the_canonical_ones_is_absent: Case::rpc(
+        Role::Client, RpcCase { status: Some(17), ..RpcCase::default() }
+    ) => r"
+        shop.Orders/Place (Client, error None)
+          rpc.system.name=grpc
+          rpc.method=shop.Orders/Place
+          server.address=orders.example
+          server.port=50051
+          network.peer.address=198.51.100.9
+          network.peer.port=50051
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_query_of_a_client_has_all_its_attributes: Case {
+        databases: Databases { returned_rows: true, ..Databases::default() },
+        outcome: Some(Outcome::Ok),
+        ..Case::db(Role::Client, DbCase::select())
+    } => r"
+        SELECT users (Client, error None)
+          db.system.name=postgresql
+          db.namespace=shop
+          db.query.summary=SELECT users
+          db.query.text=SELECT * FROM users WHERE id = ?
+          db.response.returned_rows=3
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=5432
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_query_as_the_database_saw_it: Case::db(Role::Server, DbCase::select()) => r"
+        SELECT users (Server, error None)
+          db.system.name=postgresql
+          db.namespace=shop
+          db.query.summary=SELECT users
+          db.query.text=SELECT * FROM users WHERE id = ?
+          server.address=203.0.113.1
+          server.port=8080
+          network.peer.address=192.0.2.7
+          network.peer.port=40000
+          sidelight.time_to_first_byte=0.004
+    ";
+    query_texts_can_be_turned_off: Case {
+        databases: Databases { query_text: false, ..Databases::default() }, ..Case::db(Role::Client, DbCase::select())
+    } => r"
+        SELECT users (Client, error None)
+          db.system.name=postgresql
+          db.namespace=shop
+          db.query.summary=SELECT users
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=5432
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_code_of_the_database_is_its_error: Case {
+        outcome: Some(Outcome::Error), ..Case::db(Role::Client, DbCase { status: Some("42P01"), ..DbCase::select() })
+    } => r#"
+        SELECT users (Client, error Some(Code("42P01")))
+          db.system.name=postgresql
+          db.namespace=shop
+          db.query.summary=SELECT users
+          db.query.text=SELECT * FROM users WHERE id = ?
+          db.response.status_code=42P01
+          error.type=42P01
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=5432
+          sidelight.time_to_first_byte=0.004
+    "#;
+    a_failure_without_code_is_other: Case {
+        outcome: Some(Outcome::Error), ..Case::db(Role::Client, DbCase::new(DbSystem::Mysql))
+    } => r"
+        mysql (Client, error Some(Other))
+          db.system.name=mysql
+          error.type=_OTHER
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=3306
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_code_of_success_is_no_error: Case {
+        outcome: Some(Outcome::Ok), ..Case::db(Role::Client, DbCase { status: Some("01000"), ..DbCase::select() })
+    } => r"
+        SELECT users (Client, error None)
+          db.system.name=postgresql
+          db.namespace=shop
+          db.query.summary=SELECT users
+          db.query.text=SELECT * FROM users WHERE id = ?
+          db.response.status_code=01000
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=5432
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_port_of_its_own_is_told: Case {
+        remote: inet("198.51.100.9:3307"), ..Case::db(Role::Client, DbCase::new(DbSystem::Mariadb))
+    } => r"
+        mariadb (Client, error None)
+          db.system.name=mariadb
+          server.address=198.51.100.9
+          server.port=3307
+          network.peer.address=198.51.100.9
+          network.peer.port=3307
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_database_behind_a_unix_socket: Case {
+        remote: Endpoint::Unix("/run/redis.sock".to_owned()),
+        ..Case::db(Role::Client, DbCase {
+            operation: Some("HMSET"),
+            namespace: Some("15"),
+            query: Some("HMSET myhash field1 ? field2 ?"),
+            ..DbCase::new(DbSystem::Redis)
+        })
+    } => r"
+        HMSET 15 (Client, error None)
+          db.system.name=redis
+          db.namespace=15
+          db.operation.name=HMSET
+          db.query.text=HMSET myhash field1 ? field2 ?
+          server.address=/run/redis.sock
+          network.peer.address=/run/redis.sock
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_stored_procedure_is_the_target: Case::db(
+        Role::Client,
+        DbCase { operation: Some("FCALL"), procedure: Some("f"), namespace: Some("0"), ..DbCase::new(DbSystem::Redis) }
+    ) => r"
+        FCALL f (Client, error None)
+          db.system.name=redis
+          db.namespace=0
+          db.operation.name=FCALL
+          db.stored_procedure.name=f
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=6379
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_batch_has_its_size: Case::db(
+        Role::Client, DbCase { operation: Some("BATCH"), batch: Some(3), ..DbCase::new(DbSystem::Redis) }
+    ) => r"
+        BATCH (Client, error None)
+          db.system.name=redis
+          db.operation.name=BATCH
+          db.operation.batch.size=3
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=6379
+          sidelight.time_to_first_byte=0.004
+    ";
+    a_batch_of_one_is_none: Case::db(
+        Role::Client, DbCase { summary: Some("INSERT t"), batch: Some(1), ..DbCase::new(DbSystem::Mysql) }
+    ) => r"
+        INSERT t (Client, error None)
+          db.system.name=mysql
+          db.query.summary=INSERT t
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=3306
+          sidelight.time_to_first_byte=0.004
+    ";
+    an_unknown_query_is_named_by_its_namespace: Case::db(
+        Role::Client, DbCase { namespace: Some("shop"), ..DbCase::new(DbSystem::Postgresql) }
+    ) => r"
+        shop (Client, error None)
+          db.system.name=postgresql
+          db.namespace=shop
+          server.address=198.51.100.9
+          network.peer.address=198.51.100.9
+          network.peer.port=5432
+          sidelight.time_to_first_byte=0.004
+    ";
+}
+
+#[test]
+fn every_canonical_code_has_its_names_and_its_judgement() {
+    let mut shown = String::new();
+    for status in 0..=17 {
+        let error = |role| {
+            let span = Case::rpc(role, RpcCase { status: Some(status), ..RpcCase::default() }).span();
+            span.error().is_some()
+        };
+        let [grpc, connect] = [RpcSystem::Grpc, RpcSystem::Connect].map(|system| rpc::code(system, status));
+        let [client, server] = [Role::Client, Role::Server].map(error);
+        writeln!(shown, "{status} {grpc:?} {connect:?} client {client} server {server}").unwrap();
+    }
+    insta::assert_snapshot!(shown, @r#"
+        0 Some("OK") None client false server false
+        1 Some("CANCELLED") Some("canceled") client true server false
+        2 Some("UNKNOWN") Some("unknown") client true server true
+        3 Some("INVALID_ARGUMENT") Some("invalid_argument") client true server false
+        4 Some("DEADLINE_EXCEEDED") Some("deadline_exceeded") client true server true
+        5 Some("NOT_FOUND") Some("not_found") client true server false
+        6 Some("ALREADY_EXISTS") Some("already_exists") client true server false
+        7 Some("PERMISSION_DENIED") Some("permission_denied") client true server false
+        8 Some("RESOURCE_EXHAUSTED") Some("resource_exhausted") client true server false
+        9 Some("FAILED_PRECONDITION") Some("failed_precondition") client true server false
+        10 Some("ABORTED") Some("aborted") client true server false
+        11 Some("OUT_OF_RANGE") Some("out_of_range") client true server false
+        12 Some("UNIMPLEMENTED") Some("unimplemented") client true server true
+        13 Some("INTERNAL") Some("internal") client true server true
+        14 Some("UNAVAILABLE") Some("unavailable") client true server true
+        15 Some("DATA_LOSS") Some("data_loss") client true server true
+        16 Some("UNAUTHENTICATED") Some("unauthenticated") client true server false
+        17 None None client false server false
+    "#);
 }

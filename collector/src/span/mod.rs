@@ -7,6 +7,9 @@
 //! a `traceparent` gives its span the trace and the parent, whichever side is watched; one whose sampled flag is 0 is
 //! only measured. The clock offset is applied once, to the start; durations are differences of the monotonic clock.
 //!
+//! What the operator does not want of databases goes here: the database's own side becomes neither span nor measurement (counted), query
+//! texts and row counts are taken out.
+//!
 //! A server's span ends with the last byte of its response; a client's with the last byte of either side; without a response
 //! with the last byte of the request.
 
@@ -22,6 +25,7 @@ pub use self::ids::IdGenerator;
 use crate::{
     model::{ClockOffset, Connection, Resource, Span, SpanId, SpanKind, TraceId},
     semconv::{
+        db::Databases,
         rules::{HttpRules, Method},
         url::Target,
     },
@@ -79,13 +83,15 @@ impl Built {
     }
 }
 
-/// This stage's part of the ledgers: exchanges done = built + unsampled; spans built = exported + dropped + queued.
+/// This stage's part of the ledgers: exchanges done = built + unsampled + left out; spans built = exported + dropped + queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpanCounts {
     /// Spans given to the queue.
     pub built: u64,
     /// Exchanges measured only, by their trace's flag.
     pub unsampled: u64,
+    /// Exchanges of a database's own side, neither built nor measured, as configured.
+    pub left_out: u64,
     /// Spans whose ids were drawn at their end, because [`MAX_OPEN`] were open or their begin was not told.
     pub late_ids: u64,
     /// Exchanges open now.
@@ -97,6 +103,7 @@ pub struct SpanCounts {
 pub struct SpanBuilder {
     ids: IdGenerator,
     http: Arc<HttpRules>,
+    databases: Databases,
     open: FxHashMap<(ConnKey, ExchangeId), Open>,
     counts: SpanCounts,
 }
@@ -104,8 +111,8 @@ pub struct SpanBuilder {
 impl SpanBuilder {
     /// A stage with nothing open.
     #[must_use]
-    pub fn new(ids: IdGenerator, http: Arc<HttpRules>) -> Self {
-        Self { ids, http, open: FxHashMap::default(), counts: SpanCounts::default() }
+    pub fn new(ids: IdGenerator, http: Arc<HttpRules>, databases: Databases) -> Self {
+        Self { ids, http, databases, open: FxHashMap::default(), counts: SpanCounts::default() }
     }
 
     /// Takes a `Begun`: draws the exchange's ids.
@@ -122,12 +129,23 @@ impl SpanBuilder {
         self.open.get(&(connection.key, id))
     }
 
+    /// Takes the `Done` of an exchange that is not wanted: gives `true`, and no more is to be done with it.
+    pub fn leaves_out(&mut self, connection: &Connection, exchange: &Exchange) -> bool {
+        let own_side = exchange.role == Role::Server && matches!(exchange.details, Details::Db(_));
+        let out = own_side && !self.databases.server_side;
+        if out {
+            self.open.remove(&(connection.key, exchange.id));
+            self.counts.left_out += 1;
+        }
+        out
+    }
+
     /// Takes a `Done`. `resource` is that of `exchange.request.first.pid`.
     pub fn done(
         &mut self,
         connection: &Arc<Connection>,
         resource: &Arc<Resource>,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
         offset: ClockOffset,
     ) -> Built {
         let (trace_id, span_id) = match self.open.remove(&(connection.key, exchange.id)) {
@@ -145,6 +163,10 @@ impl SpanBuilder {
             Details::Http(http) => self.names(http, &exchange),
             Details::Db(_) | Details::Generic | Details::Rpc(_) => (Method::Missing, None),
         };
+        if let Details::Db(db) = &mut exchange.details {
+            db.query = db.query.filter(|_| self.databases.query_text);
+            db.rows = db.rows.filter(|_| self.databases.returned_rows);
+        }
         let begin = exchange.request.first.time;
         let span = Span {
             trace_id,
@@ -194,6 +216,7 @@ impl SpanBuilder {
     /// Writes what no other stage knows into `health`.
     pub fn report(&self, health: &Health) {
         health.store(Metric::ExchangesUnsampled, self.counts.unsampled);
+        health.store(Metric::ExchangesLeftOut, self.counts.left_out);
     }
 }
 
@@ -214,11 +237,11 @@ mod tests {
     use super::*;
     use crate::{
         model::UnixTime,
-        testing::{Case, at, nginx},
+        testing::{Case, DbCase, at, nginx},
     };
 
     fn builder() -> SpanBuilder {
-        SpanBuilder::new(IdGenerator::new([3; 32]), Arc::new(HttpRules::new(&[], None)))
+        SpanBuilder::new(IdGenerator::new([3; 32]), Arc::new(HttpRules::new(&[], None)), Databases::default())
     }
 
     #[test]
@@ -271,6 +294,25 @@ mod tests {
         assert_eq!(built.span().duration, 8_000_000);
         assert!(built.sampled().is_none());
         assert_eq!((builder.counts().built, builder.counts().unsampled), (0, 1));
+    }
+
+    #[test]
+    fn the_databases_own_side_is_left_out_and_counted_if_it_is_not_wanted() {
+        let of = |role| Case::db(role, DbCase::select());
+        for (server_side, role, out) in
+            [(false, Role::Server, true), (false, Role::Client, false), (true, Role::Server, false)]
+        {
+            let mut builder = builder();
+            builder.databases.server_side = server_side;
+            let (connection, exchange) = (of(role).connection(), of(role).exchange(1));
+            builder.begun(&connection, ExchangeId(1), Direction::Ingress, at(1));
+            assert_eq!(builder.leaves_out(&connection, &exchange), out);
+            assert_eq!((builder.counts().open, builder.counts().left_out), if out { (0, 1) } else { (1, 0) });
+        }
+        let mut builder = builder();
+        builder.databases.server_side = false;
+        let http = Case::server("GET", "/");
+        assert!(!builder.leaves_out(&http.connection(), &http.exchange(1)), "only databases have an own side");
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub enum Metric {
     ExchangesTruncated,
     ExchangesOpen,
     ExchangesUnsampled,
+    ExchangesLeftOut,
     ExchangesUnfinished,
     ExchangesNoMetric,
     ExchangesInstances,
@@ -102,6 +103,18 @@ pub enum Metric {
     Connections,
     MemoryUsage,
     CpuTime,
+}
+
+impl Metric {
+    /// Exchanges that are not whole, by reason: in the order of `Incomplete::ALL`.
+    pub const INCOMPLETE: [Self; 6] = [
+        Self::ExchangesClosed,
+        Self::ExchangesDesync,
+        Self::ExchangesEvicted,
+        Self::ExchangesGap,
+        Self::ExchangesShutdown,
+        Self::ExchangesTruncated,
+    ];
 }
 
 const fn row(
@@ -161,6 +174,7 @@ pub const ROWS: &[Row] = {
         row(M::ExchangesTruncated, "sidelight.exchanges.incomplete", reason("truncated"), "{exchange}", Counter, INCOMPLETE),
         row(M::ExchangesOpen, "sidelight.exchanges.open", None, "{exchange}", Gauge, "exchanges not ended yet"),
         row(M::ExchangesUnsampled, "sidelight.exchanges.unsampled", None, "{exchange}", Counter, "exchanges without a span, by their trace's flag"),
+        row(M::ExchangesLeftOut, "sidelight.exchanges.left_out", None, "{exchange}", Counter, "exchanges of a database's own side, left out as configured"),
         row(M::ExchangesUnfinished, "sidelight.exchanges.unmeasured", reason("unfinished"), "{exchange}", Counter, UNMEASURED),
         row(M::ExchangesNoMetric, "sidelight.exchanges.unmeasured", reason("no_metric"), "{exchange}", Counter, UNMEASURED),
         row(M::ExchangesInstances, "sidelight.exchanges.unmeasured", reason("instances"), "{exchange}", Counter, UNMEASURED),
@@ -270,6 +284,13 @@ mod tests {
     fn rows_stand_in_the_order_of_the_metrics() {
         for (index, row) in ROWS.iter().enumerate() {
             assert_eq!(row.metric as usize, index, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn incomplete_metrics_stand_in_the_order_of_the_reasons() {
+        for (metric, why) in Metric::INCOMPLETE.into_iter().zip(sidelight_protocol_parsers::Incomplete::ALL) {
+            assert_eq!(ROWS[metric as usize].attribute, Some(("reason", why.name())));
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::{Batch, attributes, schema_url, scope, wire};
 use crate::{
-    metrics::{BOUNDS, Instrument, Point, Snapshot},
+    metrics::{Instrument, Point, Snapshot},
     model::{Instance, UnixTime},
 };
 
@@ -118,14 +118,16 @@ fn encode(out: &mut Vec<u8>, point: &Point, now: UnixTime) {
     wire::fixed64(out, 3, now.0);
     wire::fixed64(out, 4, histogram.count());
     wire::fixed64(out, 5, histogram.sum.to_bits());
+    let bounds = point.labels.instrument.bounds();
+    let buckets = histogram.buckets.get(..=bounds.len()).unwrap_or_default();
     out.push(wire::key_bytes(6));
-    wire::varint(out, size_of_val(&histogram.buckets) as u64);
-    for bucket in histogram.buckets {
+    wire::varint(out, size_of_val(buckets) as u64);
+    for bucket in buckets {
         out.extend_from_slice(&bucket.to_le_bytes());
     }
     out.push(wire::key_bytes(7));
-    wire::varint(out, size_of_val(&BOUNDS) as u64);
-    for bound in BOUNDS {
+    wire::varint(out, size_of_val(bounds) as u64);
+    for bound in bounds {
         out.extend_from_slice(&bound.to_le_bytes());
     }
     if point.labels.is_overflow() {

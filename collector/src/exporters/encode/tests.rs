@@ -19,7 +19,7 @@ use super::{Batch, MetricsEncoder, TraceEncoder};
 use crate::{
     exporters::json,
     identity::Identities,
-    metrics::{BOUNDS, MAX_PER_INSTANCE, Metrics},
+    metrics::{Instrument, MAX_PER_INSTANCE, Metrics},
     model::{Endpoint, Instance, Resource, Span, SpanKind, UnixTime, Value},
     semconv::{SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION, attributes::AttrValue},
     testing::{Case, host, nginx, process},
@@ -322,7 +322,7 @@ fn metrics_decode_to_the_snapshot() {
                 count,
                 sum: Some(0.008 * count as f64),
                 bucket_counts: (0..15).map(|bucket| if bucket == 1 { count } else { 0 }).collect(),
-                explicit_bounds: BOUNDS.to_vec(),
+                explicit_bounds: Instrument::HttpServer.bounds().to_vec(),
                 ..HistogramDataPoint::default()
             }],
             aggregation_temporality: AggregationTemporality::Cumulative.into(),
