@@ -39,8 +39,10 @@ pub enum Command {
 /// `--side` of `replay`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Side {
-    /// The server's spans
+    /// The server's spans, of databases the client's
     #[default]
+    Usual,
+    /// The server's spans
     Server,
     /// The client's spans
     Client,
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn replay_takes_a_file_and_a_side() {
         let Ok(Command::Replay { file, side, .. }) = parse_words("sidelight replay a.pcap") else { panic!("refused") };
-        assert_eq!((file.as_path(), side), (Path::new("a.pcap"), Side::Server));
+        assert_eq!((file.as_path(), side), (Path::new("a.pcap"), Side::Usual));
         let Ok(Command::Replay { side, .. }) = parse_words("sidelight replay a.pcap --side both") else {
             panic!("refused")
         };

@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use sidelight::{
     app,
     cli::{self, Command},
-    source::Side,
+    model::Side,
     telemetry::logging,
 };
 use sidelight_protocol_parsers::Role;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
                 cli::Side::Both => Side::Both,
                 cli::Side::Client => Side::Only(Role::Client),
                 cli::Side::Server => Side::Only(Role::Server),
+                cli::Side::Usual => Side::Usual,
             };
             app::replay(&config, &file, side)
         }

@@ -6,7 +6,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use sidelight_events::ConnKey;
 pub use sidelight_loader::process::Process;
-use sidelight_protocol_parsers::{Exchange, KernelTime, Role};
+use sidelight_protocol_parsers::{Exchange, KernelTime, Protocol, Role};
 
 use crate::semconv::rules::{HttpRules, Method};
 
@@ -23,6 +23,29 @@ impl ClockOffset {
     #[must_use]
     pub fn unix(self, time: KernelTime) -> UnixTime {
         UnixTime(time.0.saturating_add_signed(self.0))
+    }
+}
+
+/// Which side of the connections in a capture file is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Each exchange twice, as both ends see it.
+    Both,
+    /// One end.
+    Only(Role),
+    /// The one whose spans the conventions describe: [`Protocol::side`].
+    Usual,
+}
+
+impl Side {
+    /// Whether exchanges in which the watched side plays `role` are looked at.
+    #[must_use]
+    pub fn is(self, role: Role, protocol: &Protocol) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Only(only) => only == role,
+            Self::Usual => protocol.side == role,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use sidelight_protocol_parsers::{Emitted, Exchange, KernelTime, Role};
 use crate::{
     identity::Identities,
     metrics::{Metrics, Snapshot},
-    model::{ClockOffset, Connection, Process, Resource, Span, UnixTime},
+    model::{ClockOffset, Connection, Process, Resource, Side, Span, UnixTime},
     source::Item,
     span::SpanBuilder,
     telemetry::{Health, Metric},
@@ -54,10 +54,10 @@ impl Shard {
         Self { tracker: Tracker::new(limits), stage }
     }
 
-    /// Only exchanges that the watched side plays this role in (capture files; `None`: all).
+    /// Only exchanges of this side (capture files).
     #[must_use]
-    pub fn looking_at(mut self, role: Option<Role>) -> Self {
-        self.tracker = self.tracker.looking_at(role);
+    pub fn looking_at(mut self, side: Side) -> Self {
+        self.tracker = self.tracker.looking_at(side);
         self
     }
 

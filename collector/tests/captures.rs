@@ -34,7 +34,7 @@ impl Sink for Seen {
 
 fn replay(file: &Path, side: Side) -> (Seen, Counts) {
     let mut source = FileSource::open(file, side).unwrap();
-    let mut tracker = Tracker::new(Limits::default()).looking_at(side.role());
+    let mut tracker = Tracker::new(Limits::default()).looking_at(side);
     let (mut seen, mut now) = (Seen::default(), KernelTime::default());
     let mut take = |item: Item<'_>| {
         if let Item::Event(event) = item {

@@ -262,6 +262,8 @@ pub trait Parser: Send {
 pub struct Protocol {
     /// Lower-case name, as in configuration and health metrics: `http1`.
     pub name: &'static str,
+    /// The side whose span is shown where each exchange is to be seen once (replay): for databases the client's.
+    pub side: Role,
     /// Judges the first bytes of both directions: see [`crate::detect`].
     pub score: fn(&crate::detect::Sample<'_>) -> crate::detect::Score,
     /// A parser in its initial state; `role` where detection or the kernel knows it.

@@ -34,7 +34,7 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
     let health = Arc::new(Health::default());
     let settings = Settings::of(config.export.output);
     let (queue, exporter) = exporters::start((&config.export, &config.limits), Console::Stdout, settings, &health)?;
-    let mut shard = shard(config, Host::default())?.looking_at(side.role());
+    let mut shard = shard(config, Host::default())?.looking_at(side);
     let (mut now, mut due) = (KernelTime::default(), KernelTime::default());
     let read = loop {
         let more = source.read(|item| {

@@ -13,8 +13,8 @@ use std::{
 };
 
 use sidelight_events::Event;
-use sidelight_protocol_parsers::Role;
 
+pub use crate::model::Side;
 use crate::model::{ClockOffset, Process};
 
 /// One thing a source gives.
@@ -26,26 +26,6 @@ pub enum Item<'a> {
     Event(Event<'a>),
     /// Facts of a process whose events follow.
     Process(Process),
-}
-
-/// Which side of the connections in a capture file is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Each exchange twice, as both ends see it.
-    Both,
-    /// One end.
-    Only(Role),
-}
-
-impl Side {
-    /// The role whose exchanges count: for [`crate::tracker::Tracker::looking_at`].
-    #[must_use]
-    pub fn role(self) -> Option<Role> {
-        match self {
-            Self::Both => None,
-            Self::Only(role) => Some(role),
-        }
-    }
 }
 
 /// A file of events, recognised by its first bytes.

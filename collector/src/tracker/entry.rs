@@ -14,7 +14,7 @@ use super::{
     piece::Piece,
     stream::{Context, Ignored, Stream, ignore},
 };
-use crate::model::Connection;
+use crate::model::{Connection, Side};
 
 /// What an entry stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +278,9 @@ impl Entry {
         }
         self.order.delivered(dir, piece.end());
         // Only captures give both ends of a connection.
-        context.side = context.side.filter(|_| self.packet);
+        if !self.packet {
+            context.side = Side::Both;
+        }
         let captured = if why == Lost::Contended { 0 } else { bytes.len() as u64 };
         if captured > 0 {
             self.stream.data(piece.chunk(bytes), context);

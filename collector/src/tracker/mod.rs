@@ -37,7 +37,7 @@ use entry::{Entry, Key};
 use stream::{Context, Ignored, Start};
 use table::Table;
 
-use crate::model::{Connection, Endpoint};
+use crate::model::{Connection, Endpoint, Side};
 
 /// What the tracker may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,8 @@ pub trait Sink {
 pub struct Tracker {
     limits: Limits,
     detect: Detect,
-    /// The role to keep of connections given from both ends.
-    side: Option<Role>,
+    /// The side to keep of connections given from both ends.
+    side: Side,
     now: KernelTime,
     table: Table,
     sockets: FxHashMap<ConnKey, u32>,
@@ -110,10 +110,11 @@ impl Tracker {
         Self::with_detection(limits, detect)
     }
 
-    /// Of packets of connections whose SYN was not captured, both ends are given: keeps the one that plays `role`.
+    /// Of the connections of a capture file both ends are given, unless the SYN tells which is which and one is asked for: keeps
+    /// the exchanges of one.
     #[must_use]
-    pub fn looking_at(mut self, role: Option<Role>) -> Self {
-        self.side = role;
+    pub fn looking_at(mut self, side: Side) -> Self {
+        self.side = side;
         self
     }
 
@@ -121,7 +122,7 @@ impl Tracker {
         Self {
             limits,
             detect,
-            side: None,
+            side: Side::Both,
             now: KernelTime::default(),
             table: Table::default(),
             sockets: FxHashMap::default(),

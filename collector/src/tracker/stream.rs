@@ -16,13 +16,13 @@ use sidelight_protocol_parsers::{
 };
 
 use super::{Detect, Sink, buffers::Buffers, counts::Counts, piece::behind, waiting::Waiting};
-use crate::model::Connection;
+use crate::model::{Connection, Side};
 
 /// What a stream needs of the tracker while it handles bytes.
 pub(super) struct Context<'a, S> {
     pub(super) detect: Detect,
-    /// The role to keep of connections whose own role is not known.
-    pub(super) side: Option<Role>,
+    /// The side to keep.
+    pub(super) side: Side,
     pub(super) out: &'a mut Output,
     pub(super) counts: &'a mut Counts,
     pub(super) buffers: &'a mut Buffers,
@@ -391,9 +391,7 @@ impl Stream {
         waiting.candidates = candidates;
         let at = chunk.time();
         match detection {
-            Detection::Is(_, Some(role))
-                if self.connection.role.is_none() && context.side.is_some_and(|side| side != role) =>
-            {
+            Detection::Is(protocol, Some(role)) if !context.side.is(role, protocol) => {
                 let dropped = waiting.clear(context.counts, context.buffers);
                 let now = if alone { chunk.bytes.len() as u64 } else { 0 };
                 ignore(Ignored::OtherSide, dropped + now, context.counts);

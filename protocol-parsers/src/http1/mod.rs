@@ -32,7 +32,7 @@ use crate::exchange::{Incomplete, Next, Output};
 
 /// The table's entry.
 pub static PROTOCOL: Protocol =
-    Protocol { name: "http1", score: score::score, parser: |role| Box::new(Http1::new(role)) };
+    Protocol { name: "http1", side: Role::Server, score: score::score, parser: |role| Box::new(Http1::new(role)) };
 
 /// Where a direction stands.
 enum Phase {

@@ -22,8 +22,10 @@ fn toy<const BLIND: u8>(_: Option<Role>) -> Box<dyn Parser> {
     Box::new(Toy::<BLIND> { waiting: Default::default(), next: 0, lost: false })
 }
 
-static BLIND_TO_HOLES: Protocol = Protocol { name: "toy", score: |_| Score::No, parser: toy::<ALL> };
-static NEVER_AGAIN: Protocol = Protocol { name: "toy", score: |_| Score::No, parser: toy::<FOREVER> };
+static BLIND_TO_HOLES: Protocol =
+    Protocol { name: "toy", side: Role::Server, score: |_| Score::No, parser: toy::<ALL> };
+static NEVER_AGAIN: Protocol =
+    Protocol { name: "toy", side: Role::Server, score: |_| Score::No, parser: toy::<FOREVER> };
 
 impl<const BLIND: u8> Parser for Toy<BLIND> {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {

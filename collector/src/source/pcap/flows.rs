@@ -145,7 +145,7 @@ impl Flow {
     fn watched(&self, side: Side) -> impl Iterator<Item = usize> + use<> {
         let client = self.client;
         [0, 1].into_iter().filter(move |end| match (side, client) {
-            (Side::Both, _) | (_, None) => true,
+            (Side::Both | Side::Usual, _) | (_, None) => true,
             (Side::Only(Role::Client), Some(client)) => client == *end,
             (Side::Only(Role::Server), Some(client)) => client != *end,
         })

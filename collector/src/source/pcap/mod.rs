@@ -4,8 +4,8 @@
 //! Out: [`Item`]s. Order, retransmissions and gaps are left to the tracker: a packet's `offset` is its sequence number, `other`
 //! its acknowledgement. Both ends of a connection are connections of their own, with one `sock` and the `ino`s 1 and 2.
 //!
-//! Who is the client is told by the SYN. Without one both ends are given, with an unknown role, and the tracker (told by
-//! [`crate::tracker::Tracker::looking_at`]) keeps the one whose role, found in the bytes, is asked for.
+//! Who is the client is told by the SYN. Without one, or where the side depends on the protocol, both ends are given, and the
+//! tracker (told by [`crate::tracker::Tracker::looking_at`]) keeps the one that is asked for once the bytes told the protocol.
 
 mod file;
 mod flows;

@@ -10,7 +10,7 @@ use sidelight_protocol_parsers::{
 };
 
 pub(super) static TOY: Protocol =
-    Protocol { name: "toy", score: |_| Score::Possible, parser: |role| Box::new(Toy::new(role)) };
+    Protocol { name: "toy", side: Role::Server, score: |_| Score::Possible, parser: |role| Box::new(Toy::new(role)) };
 
 /// `Q` at the front of a direction is the toy, `X` is opaque, anything else unknown; two bytes are needed.
 pub(super) fn detect(sample: &Sample<'_>, _: &mut Candidates) -> Detection {
