@@ -141,6 +141,20 @@ impl Chunk<'_> {
         }
     }
 
+    /// The chunk without its first `used` bytes, which were consumed.
+    #[must_use]
+    pub fn behind(&self, used: usize) -> Self {
+        let Self { kept, bytes, .. } = *self;
+        let left = kept.len.saturating_sub(used);
+        Self {
+            kept: Kept { len: left, first: if left > 0 { self.mark(used) } else { Mark::default() } },
+            offset: self.offset.wrapping_add(used as u64),
+            bytes: bytes.get(used..).unwrap_or_default(),
+            wire_seq: self.wire_seq.wrapping_add(u32::try_from(used.saturating_sub(kept.len)).unwrap_or(u32::MAX)),
+            ..*self
+        }
+    }
+
     /// The mark of the byte at `index` of this chunk.
     #[must_use]
     pub fn mark(&self, index: usize) -> Mark {

@@ -199,8 +199,7 @@ mod tests {
     #[test]
     fn what_looks_like_http_is_not() {
         for other in [
-            &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
-            b"INVITE sip:bob@example.org SIP/2.0\r\nVia: x\r\n\r\n",
+            &b"INVITE sip:bob@example.org SIP/2.0\r\nVia: x\r\n\r\n"[..],
             b"OPTIONS rtsp://example.org/media RTSP/1.0\r\nCSeq: 1\r\n\r\n",
             b"*1\r\n$4\r\nPING\r\n",
             b"PING\r\n",

@@ -63,6 +63,20 @@ impl Text {
         self.bytes.get(Range { start: span.start as usize, end: span.end as usize }).unwrap_or_default()
     }
 
+    /// A part of a span, in bytes from its start; `None` if it is not a part, or cuts a character.
+    #[must_use]
+    pub fn part(&self, span: Span, part: Range<usize>) -> Option<Span> {
+        self.str(span).get(part.clone())?;
+        let at = |from: usize| span.start.checked_add(u32::try_from(from).ok()?);
+        Some(Span { start: at(part.start)?, end: at(part.end)? })
+    }
+
+    /// Bytes of text.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes of heap.
     #[must_use]
     pub fn capacity(&self) -> usize {

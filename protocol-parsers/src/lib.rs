@@ -16,15 +16,18 @@
 pub mod contract;
 pub mod detect;
 pub mod exchange;
+mod forwarded;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
 pub mod fuzzing;
 pub mod http1;
+pub mod http2;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
 pub mod proof;
+mod rpc;
 pub mod sql;
 pub mod trace_context;
 
@@ -39,4 +42,4 @@ pub use exchange::{
 
 /// Every protocol this build knows, strongest signature first. A new protocol is an entry here, a module, and at most one
 /// change to its family's mapper in the collector.
-pub static PROTOCOLS: &[&Protocol] = &[&http1::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] = &[&http2::PROTOCOL, &http1::PROTOCOL];

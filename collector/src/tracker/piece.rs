@@ -87,21 +87,6 @@ impl Piece {
     }
 }
 
-/// The chunk without its first `used` bytes.
-pub(super) fn behind<'a>(chunk: &Chunk<'a>, used: usize) -> Chunk<'a> {
-    let kept = match chunk.kept.len.saturating_sub(used) {
-        0 => Kept::default(),
-        len => Kept { len, first: chunk.mark(used) },
-    };
-    Chunk {
-        kept,
-        offset: chunk.offset.saturating_add(used as u64),
-        bytes: chunk.bytes.get(used..).unwrap_or_default(),
-        wire_seq: chunk.wire_seq.wrapping_add(wrap(used.saturating_sub(chunk.kept.len) as u64)),
-        ..*chunk
-    }
-}
-
 /// Sequence numbers count modulo 2^32.
 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is what is meant")]
 fn wrap(bytes: u64) -> u32 {

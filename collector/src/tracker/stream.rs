@@ -15,7 +15,7 @@ use sidelight_protocol_parsers::{
     Role, Wants, detect::Detection,
 };
 
-use super::{Detect, Sink, buffers::Buffers, counts::Counts, piece::behind, waiting::Waiting};
+use super::{Detect, Sink, buffers::Buffers, counts::Counts, waiting::Waiting};
 use crate::model::{Connection, Side};
 
 /// What a stream needs of the tracker while it handles bytes.
@@ -272,7 +272,7 @@ impl Stream {
                 *malformed = 0;
             }
             context.counts.bytes.parsed += used as u64;
-            chunk = behind(&chunk, used);
+            chunk = chunk.behind(used);
             if self.said(context) || chunk.bytes.len() >= MAX_REST {
                 // Another parser's bytes, or more than may be kept.
                 continue;

@@ -11,6 +11,7 @@ use httparse::{Error, Header, ParserConfig, Status};
 use super::body::Framing;
 use crate::contract::MAX_REST;
 use crate::exchange::{Http, HttpVersion, Text, TraceContext};
+use crate::forwarded::{forwarded_for, list_item};
 use crate::trace_context::traceparent;
 
 /// Headers of a usual head; a longer list is read a second time with [`MANY_HEADERS`].
@@ -344,19 +345,4 @@ fn decimal(text: &[u8]) -> Option<u64> {
         b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
         _ => None,
     })
-}
-
-/// The first item of a list.
-fn list_item(value: &[u8]) -> Option<&[u8]> {
-    value.split(|byte| *byte == b',').next().map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
-}
-
-/// The address in the first element of `Forwarded` (RFC 7239), without quotes; `unknown` and obfuscated names are none.
-fn forwarded_for(value: &[u8]) -> Option<&[u8]> {
-    let pair = list_item(value)?.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).find_map(|pair| {
-        let (name, value) = pair.split_at_checked(4)?;
-        name.eq_ignore_ascii_case(b"for=").then_some(value)
-    })?;
-    let node = pair.strip_prefix(b"\"").and_then(|node| node.strip_suffix(b"\"")).unwrap_or(pair);
-    (!node.is_empty() && !node.starts_with(b"_") && !node.eq_ignore_ascii_case(b"unknown")).then_some(node)
 }

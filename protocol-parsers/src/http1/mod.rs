@@ -29,6 +29,7 @@ use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Next, Output};
+use crate::http2::Http2;
 
 /// The table's entry.
 pub static PROTOCOL: Protocol =
@@ -52,11 +53,20 @@ struct Http1 {
     requests: Phase,
     responses: Phase,
     pairing: Pairing,
+    /// What the connection was upgraded to: its first stream answers the last request (h2c, RFC 7540 section 3.2).
+    http2: Option<Box<Http2>>,
 }
 
 impl Http1 {
     fn new(role: Option<Role>) -> Self {
-        Self { role, settled: false, requests: Phase::Start, responses: Phase::Start, pairing: Pairing::new() }
+        Self {
+            role,
+            settled: false,
+            requests: Phase::Start,
+            responses: Phase::Start,
+            pairing: Pairing::new(),
+            http2: None,
+        }
     }
 
     /// Finds the first head, and with it who asks, whatever was supposed. What precedes it is the rest of an older message.
@@ -265,6 +275,13 @@ impl Http1 {
         if matches!(head.status, 100..=199) && head.status != 101 {
             return false;
         }
+        if head.status == 101
+            && head.upgrade == "h2c"
+            && let Some((request, next)) = self.pairing.upgrade()
+        {
+            self.http2 = Some(Box::new(Http2::upgraded(request, next)));
+            return true;
+        }
         let answered = self.pairing.response(head, chunk.mark(at), chunk.mark(at + len - 1), len as u64, out);
         let next = match (head.status, answered) {
             (101, _) => Some(upgraded(head.upgrade)),
@@ -342,6 +359,9 @@ fn reason(why: Lost) -> Incomplete {
 
 impl Parser for Http1 {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        if let Some(http2) = &mut self.http2 {
+            return http2.data(chunk, out);
+        }
         let role = match self.role.filter(|_| self.settled) {
             Some(role) => role,
             None => match self.settle(&chunk) {
@@ -353,11 +373,18 @@ impl Parser for Http1 {
             self.requests(role, &chunk, out)
         } else {
             self.pairing.turn();
-            self.responses(&chunk, out)
+            let used = self.responses(&chunk, out)?;
+            match &mut self.http2 {
+                Some(http2) => Ok(Used(used.0 + http2.data(chunk.behind(used.0), out)?.0)),
+                None => Ok(used),
+            }
         }
     }
 
     fn hole(&mut self, hole: Hole, out: &mut Output) {
+        if let Some(http2) = &mut self.http2 {
+            return http2.hole(hole, out);
+        }
         let why = reason(hole.why);
         let Some(role) = self.role else { return self.pairing.request_lost(why, out) };
         let last = |len: u64| Mark {
@@ -412,6 +439,9 @@ impl Parser for Http1 {
     }
 
     fn close(&mut self, dir: Option<Direction>, how: Close, at: KernelTime, out: &mut Output) {
+        if let Some(http2) = &mut self.http2 {
+            return http2.close(dir, how, at, out);
+        }
         let why = match how {
             Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
             Close::Evicted => Incomplete::Evicted,
@@ -442,11 +472,17 @@ impl Parser for Http1 {
         self.pairing.end(why, how == Close::Fin, out);
     }
 
-    fn tick(&mut self, _now: KernelTime, out: &mut Output) {
-        self.pairing.tick(out);
+    fn tick(&mut self, now: KernelTime, out: &mut Output) {
+        match &mut self.http2 {
+            Some(http2) => http2.tick(now, out),
+            None => self.pairing.tick(out),
+        }
     }
 
     fn wants(&self, dir: Direction) -> Wants {
+        if let Some(http2) = &self.http2 {
+            return http2.wants(dir);
+        }
         let phase = match self.role {
             Some(role) if role.requests() == dir => &self.requests,
             Some(_) => &self.responses,
@@ -463,6 +499,6 @@ impl Parser for Http1 {
     }
 
     fn heap(&self) -> usize {
-        size_of::<Self>() + self.pairing.heap()
+        size_of::<Self>() + self.pairing.heap() + self.http2.as_ref().map_or(0, |http2| http2.heap())
     }
 }

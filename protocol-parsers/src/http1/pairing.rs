@@ -253,6 +253,15 @@ impl Pairing {
         Some(waiting.method)
     }
 
+    /// The only request that waits goes on in another protocol, which answers it. With it, the id of the next one.
+    pub(super) fn upgrade(&mut self) -> Option<(Box<Exchange>, u64)> {
+        if self.trust != Trust::Sure || self.waiting.len() != 1 {
+            return None;
+        }
+        let only = self.waiting.pop_front_if(|only| only.request_ended && only.exchange.response.is_none())?;
+        Some((only.exchange, self.next))
+    }
+
     /// More bytes of the response.
     pub(super) fn response_bytes(&mut self, len: u64, last: Mark) {
         if let Some(side) = self.answered_side() {

@@ -46,9 +46,15 @@ impl Facts {
     pub fn of(exchange: &Exchange) -> Self {
         let text = |span: Option<Span>| span.map(|span| exchange.text.str(span).to_owned());
         let number = |value: Option<u64>| value.map(|value| value.to_string());
+        // A call streams if it has several messages: that is not known unless all were counted.
+        let shaped = match exchange.details {
+            Details::Rpc(rpc) => rpc.requests.is_some() && rpc.responses.is_some(),
+            Details::Generic => false,
+            Details::Db(_) | Details::Http(_) => true,
+        };
         let mut values = vec![
             ("role", Some(format!("{:?}", exchange.role))),
-            ("shape", Some(format!("{:?}", exchange.shape))),
+            ("shape", shaped.then(|| format!("{:?}", exchange.shape))),
             ("outcome", exchange.outcome.map(|outcome| if outcome == Outcome::Ok { "ok" } else { "error" }.to_owned())),
             ("parent", exchange.context.map(|context| format!("{:02x?}", (context.trace_id, context.span_id)))),
         ];

@@ -267,8 +267,7 @@ fn who_ends_a_connection_names_the_reason() {
 
 #[test]
 fn an_upgrade_leads_to_what_it_names() {
-    for (name, next) in [("websocket", "websocket"), ("WebSocket", "websocket"), ("h2c", "h2c"), ("other/1", "upgrade")]
-    {
+    for (name, next) in [("websocket", "websocket"), ("WebSocket", "websocket"), ("other/1", "upgrade")] {
         let mut c = Script::client();
         c.client_says(format!("GET /w HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: {name}\r\n\r\n"));
         c.server_says(format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: {name}\r\n\r\n\x01\x02"));

@@ -1,0 +1,6 @@
+//! Tests of the HTTP/2 parser.
+
+mod properties;
+mod rules;
+mod script;
+mod talk;
