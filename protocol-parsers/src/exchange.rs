@@ -15,6 +15,14 @@ pub struct Span {
     end: u32,
 }
 
+impl Span {
+    /// Its first `len` bytes; they end where a character does.
+    #[must_use]
+    pub fn first(self, len: u32) -> Self {
+        Self { end: self.end.min(self.start.saturating_add(len)), ..self }
+    }
+}
+
 /// All strings of one exchange, in one owned buffer addressed by [`Span`]s.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {

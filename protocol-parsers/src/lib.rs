@@ -27,6 +27,7 @@ pub mod http2;
 #[doc(hidden)]
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
 pub mod proof;
+pub mod redis;
 mod rpc;
 pub mod sql;
 pub mod trace_context;
@@ -42,4 +43,4 @@ pub use exchange::{
 
 /// Every protocol this build knows, strongest signature first. A new protocol is an entry here, a module, and at most one
 /// change to its family's mapper in the collector.
-pub static PROTOCOLS: &[&Protocol] = &[&http2::PROTOCOL, &http1::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] = &[&http2::PROTOCOL, &http1::PROTOCOL, &redis::PROTOCOL];

@@ -1,0 +1,500 @@
+//! Commands: arrays of bulk strings, or inline lines.
+//!
+//! In: the bytes of the request direction. Out: the command's entry of the table, and its text with values masked, appended to a
+//! buffer. Values are skipped by their length and never copied; keys that are shown are waited for, up to [`MAX_SHOWN`] bytes.
+
+use memchr::memchr;
+
+use super::resp::{Header, Walk, count};
+use super::table::{self, Command, Effect, Word};
+use crate::contract::{MAX_REST, Malformed};
+
+/// Longer keys are masked.
+const MAX_SHOWN: usize = 256;
+
+/// Text of one command; what is longer ends in ` ...` behind a whole argument.
+const MAX_TEXT: usize = 1024;
+
+/// Arguments of a command: the server's limit is 2^31.
+const MAX_ARGUMENTS: i64 = 1 << 31;
+
+/// What begins a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head<'a> {
+    /// An array of so many arguments behind the word, which ends at `len`.
+    Array { arguments: u32, word: &'a [u8], len: usize },
+    /// A line, without its line end.
+    Inline { line: &'a [u8], len: usize },
+    /// An empty line or array: the server does not answer it.
+    Nothing(usize),
+    /// More bytes are needed.
+    More,
+    /// No command begins here.
+    Not(&'static str),
+}
+
+/// Reads the beginning of a command, up to its word.
+pub(super) fn head(bytes: &[u8]) -> Head<'_> {
+    match bytes.first() {
+        None => Head::More,
+        Some(b'*') => array(bytes),
+        Some(_) => inline(bytes),
+    }
+}
+
+/// Whether it is a command of the table.
+pub(super) fn is_known(head: &Head<'_>) -> bool {
+    let word = match head {
+        Head::Array { word, .. } => Some(*word),
+        Head::Inline { line, .. } => words(line).next().flatten(),
+        Head::Nothing(_) | Head::More | Head::Not(_) => None,
+    };
+    word.and_then(Word::new).is_some_and(|word| table::find(word.bytes()).is_some())
+}
+
+fn array(bytes: &[u8]) -> Head<'_> {
+    let (arguments, at) = match count(bytes) {
+        Header::Number(arguments, at) if arguments <= MAX_ARGUMENTS => (arguments, at),
+        Header::More => return Head::More,
+        Header::Number(..) | Header::Not => return Head::Not("no count of arguments"),
+    };
+    let Ok(arguments @ 1..) = u32::try_from(arguments) else { return Head::Nothing(at) };
+    let rest = bytes.get(at..).unwrap_or_default();
+    if rest.first().is_some_and(|kind| *kind != b'$') {
+        return Head::Not("an argument that is no bulk string");
+    }
+    let (len, start) = match count(rest) {
+        Header::Number(len @ 1.., start) => (usize::try_from(len).unwrap_or(usize::MAX), at + start),
+        Header::More => return Head::More,
+        Header::Number(..) | Header::Not => return Head::Not("no length of a command"),
+    };
+    if len > table::MAX_WORD {
+        return Head::Not("a command longer than any");
+    }
+    match bytes.get(start..start + len + 2).map(|word| word.split_at(len)) {
+        None => Head::More,
+        Some((word, b"\r\n")) if word.iter().all(u8::is_ascii_graphic) => {
+            Head::Array { arguments: arguments - 1, word, len: start + len + 2 }
+        }
+        Some(_) => Head::Not("a command's word that is none"),
+    }
+}
+
+fn inline(bytes: &[u8]) -> Head<'_> {
+    let Some(end) = memchr(b'\n', bytes) else {
+        let readable = bytes.iter().all(|byte| readable(*byte) || *byte == b'\r');
+        return if readable && bytes.len() < MAX_REST { Head::More } else { Head::Not("no inline command") };
+    };
+    let line = bytes.get(..end).unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Head::Nothing(end + 1);
+    }
+    // "Commands ... start with a letter": what is no text was never a command.
+    if line.first().is_some_and(u8::is_ascii_alphabetic) && line.iter().all(|byte| readable(*byte)) {
+        Head::Inline { line, len: end + 1 }
+    } else {
+        Head::Not("no inline command")
+    }
+}
+
+fn readable(byte: u8) -> bool {
+    byte == b'\t' || byte >= b' ' && byte != 0x7f
+}
+
+/// Which commands are answered from a `CLIENT REPLY` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplyMode {
+    On,
+    Off,
+    /// All but the next one.
+    Skip,
+}
+
+/// A command while its arguments come.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) command: &'static Command,
+    /// Arguments in all.
+    pub(super) arguments: u32,
+    /// Bytes of the operation's name, at the front of the text; 0: not shown.
+    pub(super) operation: u8,
+    /// Bytes of text appended so far.
+    pub(super) text: u16,
+    /// Where a procedure's name stands in it.
+    pub(super) procedure: Option<(u16, u16)>,
+    pub(super) reply_mode: Option<ReplyMode>,
+    pub(super) index: Option<u32>,
+    /// The text is whole.
+    pub(super) whole: bool,
+    /// Arguments to come, the one that is being read included.
+    left: u32,
+    /// Arguments read since the operation's last word.
+    read: usize,
+    /// Arguments to show, by a count that came before.
+    show: u32,
+    value: Walk,
+}
+
+/// What to do with an argument.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Count,
+    Index,
+    Mask,
+    Mode,
+    Procedure,
+    Show,
+    Streams,
+    Word,
+}
+
+impl Reading {
+    pub(super) fn new(word: &[u8], arguments: u32, text: &mut Vec<u8>) -> Self {
+        let upper = Word::new(word);
+        let known = upper.as_ref().and_then(|word| table::find(word.bytes()));
+        // A word that no command can have is not shown: it may be anything.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let named = known.is_some() || word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(plain);
+        let shown = upper.as_ref().filter(|_| named).map(Word::bytes).unwrap_or_default();
+        text.extend_from_slice(shown);
+        Self {
+            command: known.unwrap_or(&table::UNKNOWN),
+            arguments,
+            operation: u8::try_from(shown.len()).unwrap_or(0),
+            text: u16::try_from(shown.len()).unwrap_or(0),
+            procedure: None,
+            reply_mode: None,
+            index: None,
+            whole: true,
+            left: arguments,
+            read: 0,
+            show: 0,
+            value: Walk::default(),
+        }
+    }
+
+    /// Reads an inline command whole.
+    pub(super) fn line(line: &[u8], text: &mut Vec<u8>) -> Self {
+        let mut words = words(line);
+        let word = words.next().flatten().unwrap_or_default();
+        let arguments = u32::try_from(self::words(line).count()).unwrap_or(u32::MAX).saturating_sub(1);
+        let mut reading = Self::new(word, arguments, text);
+        for word in words {
+            let class = reading.class();
+            match word.filter(|word| word.len() <= MAX_SHOWN) {
+                Some(word) => reading.argument(class, word, text),
+                None => reading.append(b"?", text),
+            }
+            reading.passed();
+        }
+        reading
+    }
+
+    /// All arguments were read.
+    pub(super) fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Bytes to come that need not be seen.
+    pub(super) fn skippable(&self) -> u64 {
+        self.value.skippable()
+    }
+
+    /// Goes over missing bytes, if they are known to be of a value.
+    pub(super) fn skip(&mut self, len: u64) -> bool {
+        let inside = len > 0 && self.value.skip(len);
+        if inside && self.value.is_over() {
+            self.passed();
+        }
+        inside
+    }
+
+    /// Reads on; gives how many bytes it took.
+    ///
+    /// # Errors
+    /// [`Malformed`] where no argument begins.
+    pub(super) fn run(&mut self, bytes: &[u8], text: &mut Vec<u8>) -> Result<usize, Malformed> {
+        let mut at = 0;
+        while self.left > 0 {
+            let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { break };
+            if !self.value.is_over() {
+                at += self.value.run(rest, &mut super::resp::Blind)?;
+                if self.value.is_over() {
+                    self.passed();
+                }
+                continue;
+            }
+            let (len, start) = match count(rest) {
+                Header::Number(len @ 0.., start) if rest.first() == Some(&b'$') => (len as u64, start),
+                Header::More if rest.first() == Some(&b'$') => break,
+                _ => return Err(Malformed("an argument that is no bulk string")),
+            };
+            let class = self.class();
+            let short = usize::try_from(len).ok().filter(|len| *len <= MAX_SHOWN);
+            match short.filter(|_| class != Class::Mask) {
+                Some(len) => {
+                    let Some(argument) = rest.get(start..start + len + 2) else { break };
+                    self.argument(class, argument.get(..len).unwrap_or_default(), text);
+                    at += start + len + 2;
+                    self.passed();
+                }
+                None => {
+                    self.append(b"?", text);
+                    self.value = Walk::bytes(len + 2);
+                    at += start;
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    fn passed(&mut self) {
+        self.left = self.left.saturating_sub(1);
+        self.read = self.read.wrapping_add(1);
+    }
+
+    fn class(&self) -> Class {
+        if self.show > 0 {
+            return Class::Show;
+        }
+        match self.command.effect {
+            Effect::Container if self.read == 0 => return Class::Word,
+            Effect::ClientReply if self.read == 0 => return Class::Mode,
+            Effect::Select if self.read == 0 => return Class::Index,
+            _ if self.left <= self.command.tail => return Class::Mask,
+            _ => {}
+        }
+        let Command { head, each, .. } = self.command;
+        let letter = match self.read.checked_sub(head.len()) {
+            None => head.get(self.read),
+            Some(behind) => each.get(behind.checked_rem(each.len()).unwrap_or(0)),
+        };
+        match letter {
+            Some(b'k') => Class::Show,
+            // Only where it stands in the head: behind it, `each` describes the rest.
+            Some(b'n') => Class::Count,
+            Some(b'p') => Class::Procedure,
+            Some(b's') => Class::Streams,
+            _ => Class::Mask,
+        }
+    }
+
+    fn argument(&mut self, class: Class, argument: &[u8], text: &mut Vec<u8>) {
+        if self.show > 0 {
+            self.show -= 1;
+            // What a count announced is not described by `each`.
+            self.read = self.read.wrapping_sub(1);
+        }
+        match class {
+            Class::Mask => self.append(b"?", text),
+            Class::Show => self.show(argument, text),
+            Class::Count | Class::Index => match number(argument) {
+                Some(number) => {
+                    self.append(argument, text);
+                    match class {
+                        Class::Count => self.show = number.min(self.left.saturating_sub(1)),
+                        _ => self.index = Some(number),
+                    }
+                }
+                None => self.append(b"?", text),
+            },
+            Class::Procedure => {
+                let start = self.text + 1;
+                self.show(argument, text);
+                if self.whole {
+                    self.procedure = Some((start, self.text));
+                }
+            }
+            Class::Streams if argument.eq_ignore_ascii_case(b"streams") => {
+                self.append(b"STREAMS", text);
+                self.show = self.left.saturating_sub(1) / 2;
+            }
+            Class::Streams => self.append(b"?", text),
+            Class::Mode => {
+                self.reply_mode = [(ReplyMode::On, "on"), (ReplyMode::Off, "off"), (ReplyMode::Skip, "skip")]
+                    .into_iter()
+                    .find_map(|(mode, name)| argument.eq_ignore_ascii_case(name.as_bytes()).then_some(mode));
+                self.append(b"?", text);
+            }
+            Class::Word => {
+                let joined = Word::join(self.command.word, argument);
+                match joined.as_ref().and_then(|word| table::find(word.bytes())) {
+                    Some(command) => {
+                        let word = command.word.as_bytes().get(usize::from(self.operation) + 1..).unwrap_or_default();
+                        self.append(word, text);
+                        self.command = command;
+                        self.operation = u8::try_from(command.word.len()).unwrap_or(0);
+                        // `passed` makes it 0.
+                        self.read = usize::MAX;
+                    }
+                    None => self.append(b"?", text),
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, word: &[u8], text: &mut Vec<u8>) {
+        let room = MAX_TEXT.saturating_sub(usize::from(self.text));
+        if self.operation == 0 || !self.whole {
+            return;
+        }
+        let before = text.len();
+        text.push(b' ');
+        if word.len() < room {
+            text.extend_from_slice(word);
+        } else {
+            self.whole = false;
+            text.extend_from_slice(b"...");
+        }
+        self.text = self.text.saturating_add(u16::try_from(text.len() - before).unwrap_or(u16::MAX));
+    }
+
+    /// A key as redis-cli would take it.
+    fn show(&mut self, key: &[u8], text: &mut Vec<u8>) {
+        if !key.is_empty() && key.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(byte)) {
+            return self.append(key, text);
+        }
+        let mut quoted = Vec::with_capacity(key.len() + 2);
+        quoted.push(b'"');
+        for part in key.utf8_chunks() {
+            for letter in part.valid().chars() {
+                match letter {
+                    '"' | '\\' => quoted.extend([b'\\', letter as u8]),
+                    '\n' => quoted.extend(b"\\n"),
+                    '\r' => quoted.extend(b"\\r"),
+                    '\t' => quoted.extend(b"\\t"),
+                    letter if letter.is_control() => quoted.extend(format!("\\x{:02x}", u32::from(letter)).bytes()),
+                    letter => quoted.extend(letter.encode_utf8(&mut [0; 4]).bytes()),
+                }
+            }
+            part.invalid().iter().for_each(|byte| quoted.extend(format!("\\x{byte:02x}").bytes()));
+        }
+        quoted.push(b'"');
+        self.append(&quoted, text);
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// The words of a line; `None`: a quoted one, which is not looked into.
+fn words(line: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let quote = *rest.first()?;
+        if !matches!(quote, b'"' | b'\'') {
+            let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(end);
+            rest = behind;
+            // A quote inside ends it nowhere that we could tell.
+            return Some(Some(word).filter(|word| !word.contains(&b'"') && !word.contains(&b'\'')));
+        }
+        let mut escaped = false;
+        let end = rest.iter().skip(1).position(|byte| {
+            let ends = *byte == quote && !escaped;
+            escaped = *byte == b'\\' && !escaped;
+            ends
+        });
+        rest = end.and_then(|end| rest.get(end + 2..)).unwrap_or_default();
+        Some(None)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text of a command given as words.
+    fn text(words: &[&str]) -> String {
+        let mut text = Vec::new();
+        let (word, arguments) = words.split_first().expect("a word");
+        let mut reading = Reading::new(word.as_bytes(), arguments.len() as u32, &mut text);
+        let bytes: Vec<u8> =
+            arguments.iter().flat_map(|word| format!("${}\r\n{word}\r\n", word.len()).into_bytes()).collect();
+        assert_eq!(reading.run(&bytes, &mut text), Ok(bytes.len()));
+        assert!(reading.is_over());
+        assert_eq!(usize::from(reading.text), text.len());
+        String::from_utf8(text).expect("text")
+    }
+
+    #[test]
+    fn keys_and_fields_are_shown_and_values_masked() {
+        for (words, shown) in [
+            (&["set", "key", "value", "EX", "10"][..], "SET key ? ? ?"),
+            (&["HMSET", "myhash", "field1", "Hello", "field2", "World"], "HMSET myhash field1 ? field2 ?"),
+            (&["MSET", "a", "1", "b", "2"], "MSET a ? b ?"),
+            (&["MGET", "a", "b"], "MGET a b"),
+            (&["AUTH", "user", "secret"], "AUTH ? ?"),
+            (&["HELLO", "3", "AUTH", "user", "secret"], "HELLO ? ? ? ?"),
+            (&["BLPOP", "a", "b", "5"], "BLPOP a b ?"),
+            (&["EVAL", "return 'secret'", "2", "a", "b", "secret"], "EVAL ? 2 a b ?"),
+            (&["FCALL", "name", "1", "a", "b"], "FCALL name 1 a ?"),
+            (&["ZUNIONSTORE", "out", "2", "a", "b", "WEIGHTS", "1", "2"], "ZUNIONSTORE out 2 a b ? ? ?"),
+            (&["ZINTER", "1", "a", "WITHSCORES"], "ZINTER 1 a ?"),
+            (&["EVAL", "x", "0", "secret"], "EVAL ? 0 ?"),
+            (&["EVAL", "x", "many", "secret"], "EVAL ? ? ?"),
+            (&["XREAD", "COUNT", "2", "streams", "a", "b", "0", "0"], "XREAD ? ? STREAMS a b ? ?"),
+            (&["client", "setname", "me"], "CLIENT SETNAME ?"),
+            (&["client", "secret"], "CLIENT ?"),
+            (&["CONFIG", "SET", "requirepass", "secret"], "CONFIG SET requirepass ?"),
+            (&["OBJECT", "ENCODING", "a"], "OBJECT ENCODING a"),
+            (&["XGROUP", "CREATE", "s", "g", "$"], "XGROUP CREATE s g ?"),
+            (&["FT.SEARCH", "a", "b"], "FT.SEARCH ? ?"),
+            (&["secret=1", "b"], ""),
+            (&["GET", "two words"], "GET \"two words\""),
+            (&["GET", ""], "GET \"\""),
+            (&["GET", "q\"\r\n\u{1}é"], "GET \"q\\\"\\r\\n\\x01é\""),
+        ] {
+            assert_eq!(text(words), shown);
+        }
+    }
+
+    #[test]
+    fn long_texts_end_behind_a_whole_argument() {
+        let keys = vec!["0123456789"; 200];
+        let text = text(&[&["DEL"][..], &keys].concat());
+        assert!(text.ends_with(" 0123456789 ...") && text.len() <= MAX_TEXT + 4, "{text}");
+        let key = "k".repeat(MAX_SHOWN + 1);
+        assert_eq!(self::text(&["GET", &key]), "GET ?");
+    }
+
+    #[test]
+    fn inline_commands_are_lines_of_words() {
+        let line = |line: &str| {
+            let mut text = Vec::new();
+            let reading = Reading::line(line.as_bytes(), &mut text);
+            assert!(reading.is_over());
+            String::from_utf8(text).expect("text")
+        };
+        assert_eq!(line("set key  value"), "SET key ?");
+        assert_eq!(line("SET key \"a \\\" value\" EX 10"), "SET key ? ? ?");
+        assert_eq!(line("GET 'my key'"), "GET ?");
+        assert_eq!(line("client setname x"), "CLIENT SETNAME ?");
+        assert_eq!(line("GET \"not ended"), "GET ?");
+    }
+
+    #[test]
+    fn heads_are_told_from_other_bytes() {
+        assert_eq!(head(b"*2\r\n$3\r\nGET\r\n$1\r\n"), Head::Array { arguments: 1, word: b"GET", len: 13 });
+        assert_eq!(head(b"PING\r\nX"), Head::Inline { line: b"PING", len: 6 });
+        assert_eq!(head(b"\r\n"), Head::Nothing(2));
+        assert_eq!(head(b"*0\r\n"), Head::Nothing(4));
+        assert_eq!(head(b"*-1\r\n"), Head::Nothing(5));
+        let whole = b"*2\r\n$3\r\nGET\r\n";
+        (0..whole.len()).for_each(|end| assert_eq!(head(&whole[..end]), Head::More, "{end}"));
+        for not in [
+            &b"*2\r\n:1\r\n"[..],
+            b"*x",
+            b"*1\r\n$0\r\n\r\n",
+            b"*1\r\n$3\r\nGETXY",
+            b"*1\r\n$40\r\n",
+            b"\0\n",
+            b"-ERR\n",
+        ] {
+            assert!(matches!(head(not), Head::Not(_)), "{not:?}");
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! Redis, in RESP2 and RESP3 (redis.io/docs/latest/develop/reference/protocol-spec), and what speaks its protocol.
+//!
+//! In: chunks, holes and closes of one connection, seen from either end. Out: one exchange for each command that was seen to
+//! begin. Values are counted, never kept; keys are shown in the query's text (see [`command`]), values are `?`.
+//!
+//! # What is an exchange
+//!
+//! * Each command, pipelined or not, with its reply. A blocking command's duration is its wait.
+//! * In a transaction too: `MULTI`; each command that is queued (answered `+QUEUED`, its outcome unknown); `EXEC`, which takes
+//!   the time of them all, with their number as batch size. It fails if it is refused, or with the first error among the
+//!   results. A transaction that `WATCH` prevents (null) has not failed.
+//! * `SUBSCRIBE` and the like with all their confirmations. Messages and other pushes are nobody's response: not told.
+//! * `MONITOR` is one stream, to its end.
+//! * One-way is what is sent while `CLIENT REPLY` is `OFF` or `SKIP`.
+//! * `PSYNC`, after which the connection is a replication stream: not read.
+//!
+//! An error's first word is the status (`WRONGTYPE`, `MOVED`); the rest may hold values. The namespace is the index of the
+//! selected database, known from the connection's first byte, or from a `SELECT` on.
+//!
+//! # What is lost, and when pairing is right again
+//!
+//! A hole of known length inside a value loses nothing. Any other hole costs the exchanges it touches. Commands are read
+//! again from the next call that begins with one; replies from the next command on: the **quiet point** is a command that
+//! comes when nothing is outstanding. See [`pairing`] for what protects this from commands nobody saw. A connection joined in the
+//! middle begins in the same way, with its first command; its namespace is known from the next `SELECT` on.
+
+mod command;
+mod pairing;
+mod reply;
+mod resp;
+mod score;
+mod subscriptions;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use command::{Head, Reading, ReplyMode};
+use pairing::{Answer, Asked, Pairing};
+use reply::{Reply, Start, Told, Watch};
+use resp::{Blind, Walk};
+use subscriptions::Subscriptions;
+use table::{Effect, replies};
+
+use crate::contract::{
+    Chunk, Close, Direction, Hole, KernelTime, Lost, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+};
+use crate::exchange::{ExchangeId, Incomplete, Next, Output};
+
+/// The table's entry.
+pub static PROTOCOL: Protocol =
+    Protocol { name: "redis", side: Role::Client, score: score::score, parser: |role| Box::new(Redis::new(role)) };
+
+/// Where the commands stand.
+enum Requests {
+    /// Between commands.
+    Start,
+    /// In a command's arguments.
+    Reading { id: ExchangeId, first: Mark, last: Mark, bytes: u64, reading: Reading },
+    /// Anywhere: a call that begins with a command is looked for.
+    Lost,
+}
+
+/// Whose a reply is.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    /// The oldest command's. `resp3`: of a type that only RESP3 has.
+    Front { effect: Effect, answer: Answer, resp3: bool },
+    /// A confirmation for the oldest command.
+    Confirms(Told),
+    /// Out of band; of subscriptions that may end.
+    Push(Option<Told>),
+    /// A line of `MONITOR`.
+    Monitor,
+    /// A hidden command's.
+    Nobody,
+}
+
+/// Where the replies stand.
+enum Responses {
+    /// Between replies, or behind an attribute of the next.
+    Start { attribute: Option<(Mark, u64)> },
+    /// In an attribute.
+    Attribute { first: Mark, bytes: u64, walk: Walk },
+    /// In a reply.
+    Reply { whose: Whose, walk: Walk, watch: Watch },
+    /// Anywhere: the next command is waited for.
+    Lost,
+}
+
+/// One connection's parser.
+struct Redis {
+    role: Option<Role>,
+    requests: Requests,
+    responses: Responses,
+    pairing: Pairing,
+    mode: ReplyMode,
+    resp3: bool,
+    subscriptions: Subscriptions,
+}
+
+impl Redis {
+    fn new(role: Option<Role>) -> Self {
+        Self {
+            role,
+            requests: Requests::Start,
+            responses: Responses::Start { attribute: None },
+            pairing: Pairing::new(),
+            mode: ReplyMode::On,
+            resp3: false,
+            subscriptions: Subscriptions::default(),
+        }
+    }
+
+    /// Finds out who asks: the side that sends a command first.
+    fn settle(&mut self, chunk: &Chunk<'_>) -> Result<Role, Used> {
+        match command::head(chunk.bytes) {
+            head if command::is_known(&head) => {
+                let role = Role::of_requests(chunk.dir);
+                self.role = Some(role);
+                Ok(role)
+            }
+            Head::More => Err(Used(0)),
+            _ => Err(Used(chunk.bytes.len())),
+        }
+    }
+
+    fn requests(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        let mut at = 0;
+        while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match &mut self.requests {
+                Requests::Reading { last, bytes, reading, .. } => {
+                    let used = reading.run(rest, &mut self.pairing.texts)?;
+                    at += used;
+                    if used > 0 {
+                        *bytes += used as u64;
+                        *last = chunk.mark(at - 1);
+                    }
+                    if !reading.is_over() {
+                        break;
+                    }
+                    self.asked(role, None, out);
+                }
+                Requests::Start => {
+                    let (len, line) = match command::head(rest) {
+                        Head::Nothing(len) => {
+                            at += len;
+                            continue;
+                        }
+                        Head::Array { len, .. } => (len, false),
+                        Head::Inline { len, .. } => (len, true),
+                        Head::More => break,
+                        Head::Not(why) => return Err(Malformed(why)),
+                    };
+                    if matches!(self.responses, Responses::Lost) {
+                        self.responses = Responses::Start { attribute: None };
+                    }
+                    let (first, last) = (chunk.mark(at), chunk.mark(at + len - 1));
+                    let id = self.pairing.begins(role, first, out);
+                    let reading = match command::head(rest) {
+                        Head::Array { arguments, word, .. } => Reading::new(word, arguments, &mut self.pairing.texts),
+                        Head::Inline { line, .. } => Reading::line(line, &mut self.pairing.texts),
+                        _ => break,
+                    };
+                    at += len;
+                    let over = line || reading.is_over();
+                    self.requests = Requests::Reading { id, first, last, bytes: len as u64, reading };
+                    if over {
+                        self.asked(role, None, out);
+                    }
+                }
+                Requests::Lost => match find(chunk, at) {
+                    Some((start, true)) => {
+                        at = start;
+                        self.requests = Requests::Start;
+                    }
+                    Some((start, false)) => return Ok(Used(start)),
+                    None => return Ok(Used(chunk.bytes.len())),
+                },
+            }
+        }
+        Ok(Used(at))
+    }
+
+    /// The command that is being read ends here, or what was seen of it.
+    fn asked(&mut self, role: Role, flaw: Option<Incomplete>, out: &mut Output) {
+        let requests = std::mem::replace(&mut self.requests, Requests::Start);
+        let Requests::Reading { id, first, last, bytes, reading } = requests else { return };
+        let effect = reading.command.effect;
+        let answers = match effect {
+            Effect::Subscribe(_) => reading.arguments.max(1),
+            Effect::Unsubscribe(_) => reading.arguments,
+            _ => 1,
+        };
+        let asked = Asked {
+            first,
+            last,
+            bytes,
+            text: reading.text,
+            // Its second word was not seen.
+            operation: if flaw.is_some() && effect == Effect::Container { 0 } else { reading.operation },
+            procedure: reading.procedure,
+            effect,
+            replies: reading.command.replies,
+            known: !reading.command.word.is_empty(),
+            answers,
+            index: reading.index,
+            flaw,
+        };
+        // What its arguments would have said of replies is not known.
+        let unclear = flaw.is_some()
+            && matches!(
+                effect,
+                Effect::ClientReply | Effect::Container | Effect::Subscribe(_) | Effect::Unsubscribe(_)
+            );
+        let silent = match (reading.reply_mode, self.mode) {
+            (Some(ReplyMode::On), _) => {
+                self.mode = ReplyMode::On;
+                false
+            }
+            (Some(ReplyMode::Off), _) | (None, ReplyMode::Off) | (Some(ReplyMode::Skip), ReplyMode::Off) => {
+                self.mode = ReplyMode::Off;
+                true
+            }
+            (Some(ReplyMode::Skip), _) => {
+                self.mode = ReplyMode::Skip;
+                true
+            }
+            (None, ReplyMode::Skip) => {
+                self.mode = ReplyMode::On;
+                true
+            }
+            (None, ReplyMode::On) => false,
+        };
+        if silent || unclear {
+            self.pairing.give_out(id, role, asked, flaw.filter(|_| unclear), out);
+        } else {
+            self.pairing.asked(id, role, asked, out);
+        }
+    }
+
+    fn requests_lost(&mut self, role: Role, why: Incomplete, out: &mut Output) {
+        self.asked(role, Some(why), out);
+        self.requests = Requests::Lost;
+        self.pairing.requests_lost();
+        self.mode = ReplyMode::On;
+    }
+
+    fn responses(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        self.pairing.turned();
+        let mut at = 0;
+        while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match &mut self.responses {
+                Responses::Lost => return Ok(Used(chunk.bytes.len())),
+                Responses::Attribute { first, bytes, walk } => {
+                    let used = walk.run(rest, &mut Blind)?;
+                    at += used;
+                    *bytes += used as u64;
+                    if !walk.is_over() {
+                        break;
+                    }
+                    self.responses = Responses::Start { attribute: Some((*first, *bytes)) };
+                }
+                Responses::Reply { whose, walk, watch } => {
+                    let used = walk.run(rest, watch)?;
+                    at += used;
+                    if used > 0 {
+                        match whose {
+                            Whose::Front { .. } | Whose::Confirms(_) => {
+                                self.pairing.answer_bytes(used as u64, chunk.mark(at - 1));
+                            }
+                            Whose::Monitor => self.pairing.monitored(used as u64, chunk.mark(at - 1)),
+                            Whose::Push(_) | Whose::Nobody => {}
+                        }
+                    }
+                    if !walk.is_over() {
+                        break;
+                    }
+                    if self.replied(role, out) {
+                        return Ok(Used(at));
+                    }
+                }
+                // "\n" keeps a replica's connection alive before its master answers.
+                Responses::Start { .. }
+                    if rest.first() == Some(&b'\n') && self.pairing.front() == Some(Effect::Sync) =>
+                {
+                    at += 1;
+                }
+                Responses::Start { attribute } => {
+                    let reply = match reply::start(rest) {
+                        Start::Reply(reply) => reply,
+                        Start::Attribute(len, walk) => {
+                            let (first, bytes) = attribute.unwrap_or((chunk.mark(at), 0));
+                            self.responses = Responses::Attribute { first, bytes: bytes + len as u64, walk };
+                            at += len;
+                            continue;
+                        }
+                        Start::More => break,
+                        Start::Not(why) => return Err(Malformed(why)),
+                    };
+                    let (first, before) = attribute.unwrap_or((chunk.mark(at), 0));
+                    let whose = self.whose(role, &reply, first, out);
+                    at += reply.head;
+                    let (len, last) = (before + reply.head as u64, chunk.mark(at - 1));
+                    let mut walk = reply.walk;
+                    let watch = match whose {
+                        Whose::Front { effect, .. } => {
+                            self.pairing.answer_bytes(len, last);
+                            match effect {
+                                // A snapshot without a line end follows.
+                                Effect::Sync if reply.error.is_none() && reply.simple.is_none() => {
+                                    walk = Walk::default();
+                                    Watch::Nothing
+                                }
+                                Effect::Exec => Watch::Errors(None),
+                                _ => Watch::Nothing,
+                            }
+                        }
+                        Whose::Confirms(_) => {
+                            self.pairing.answer_bytes(len, last);
+                            Watch::Subscriptions { passed: 0, count: None }
+                        }
+                        Whose::Push(Some(Told::Unsubscribed(_))) => Watch::Subscriptions { passed: 0, count: None },
+                        Whose::Monitor => {
+                            self.pairing.monitored(len, last);
+                            Watch::Nothing
+                        }
+                        Whose::Push(_) | Whose::Nobody => Watch::Nothing,
+                    };
+                    let over = walk.is_over();
+                    self.responses = Responses::Reply { whose, walk, watch };
+                    if over && self.replied(role, out) {
+                        return Ok(Used(at));
+                    }
+                }
+            }
+        }
+        Ok(Used(at))
+    }
+
+    /// Whose reply begins.
+    fn whose(&mut self, role: Role, reply: &Reply<'_>, first: Mark, out: &mut Output) -> Whose {
+        self.resp3 |= reply.resp3;
+        let told = reply.name.and_then(reply::told);
+        let answer = Answer { error: reply.error, queued: reply.simple == Some(b"QUEUED"), batch: None };
+        // RESP2 sends messages as arrays: to one that has subscribed, or that may just do so.
+        let subscriber = |front: Option<Effect>| match front {
+            None => true,
+            Some(Effect::Subscribe(_) | Effect::Unsubscribe(_) | Effect::Ping | Effect::Quit | Effect::Reset) => true,
+            Some(_) => self.subscriptions.any(),
+        };
+        let front = self.pairing.front();
+        if reply.push || told.is_some() && !self.resp3 && subscriber(front) {
+            match (told, front) {
+                (Some(said @ Told::Subscribed(family)), Some(Effect::Subscribe(asked)))
+                | (Some(said @ Told::Unsubscribed(family)), Some(Effect::Unsubscribe(asked)))
+                    if family == asked =>
+                {
+                    self.pairing.answer_begins(first, answer, out);
+                    return Whose::Confirms(said);
+                }
+                (Some(Told::Subscribed(_)), _) => {
+                    self.pairing.surplus(out);
+                    self.subscriptions.unknown = true;
+                    return Whose::Nobody;
+                }
+                // A server may end subscriptions by itself.
+                _ => return Whose::Push(told),
+            }
+        }
+        let line = reply.simple.is_some_and(|line| line.first().is_some_and(u8::is_ascii_digit));
+        if line && (self.pairing.is_monitored() || front.is_none()) {
+            return Whose::Monitor;
+        }
+        if self.pairing.answers() == 0 && self.pairing.is_answering() {
+            // The confirmations whose number was not known are over.
+            self.pairing.answer_ends(role, &Answer::default(), false, out);
+        }
+        if self.pairing.front().is_none() && matches!(self.requests, Requests::Reading { .. }) {
+            // Answered before it ended: its end was not seen, as will be told.
+            self.requests_lost(role, Incomplete::Gap, out);
+        }
+        let Some(effect) = self
+            .pairing
+            .front()
+            .filter(|_| answer.error.is_some() || answer.queued || self.pairing.may_be_answered_with(reply.kind))
+        else {
+            self.pairing.surplus(out);
+            self.mode = ReplyMode::On;
+            return Whose::Nobody;
+        };
+        if self.pairing.is_monitored() {
+            self.pairing.monitor_ends(None, out);
+        }
+        let answer = Answer { batch: reply.elements.filter(|_| effect == Effect::Exec), ..answer };
+        self.pairing.answer_begins(first, answer, out);
+        Whose::Front { effect, answer, resp3: reply.resp3 }
+    }
+
+    /// A reply ended. Whether the connection leaves Redis.
+    fn replied(&mut self, role: Role, out: &mut Output) -> bool {
+        let responses = std::mem::replace(&mut self.responses, Responses::Start { attribute: None });
+        let Responses::Reply { whose, watch, .. } = responses else { return false };
+        let count = if let Watch::Subscriptions { count, .. } = watch { count } else { None };
+        match whose {
+            Whose::Front { effect, answer, resp3 } => {
+                let failed = if let Watch::Errors(error) = watch { error } else { None };
+                let answer = Answer { error: answer.error.or(failed), ..answer };
+                self.pairing.answer_ends(role, &answer, false, out);
+                match effect {
+                    _ if answer.error.is_some() || answer.queued => {}
+                    Effect::Hello => self.resp3 = resp3,
+                    Effect::Reset => {
+                        self.resp3 = false;
+                        self.subscriptions = Subscriptions::default();
+                        self.mode = ReplyMode::On;
+                    }
+                    Effect::Sync => {
+                        self.pairing.end(role, Incomplete::Desync, true, out);
+                        out.switch(Next::Opaque("redis-replication"));
+                        return true;
+                    }
+                    _ => {}
+                }
+            }
+            Whose::Confirms(told) => {
+                self.subscriptions.told(told, count);
+                let left = match (self.pairing.answers(), told) {
+                    // Without arguments: from all of a kind.
+                    (0, Told::Unsubscribed(family)) => count != Some(0) && self.subscriptions.of(family) != Some(0),
+                    (left, _) => left > 1,
+                };
+                self.pairing.answer_ends(role, &Answer::default(), left, out);
+            }
+            Whose::Push(Some(told)) => self.subscriptions.told(told, count),
+            Whose::Push(None) | Whose::Monitor | Whose::Nobody => {}
+        }
+        false
+    }
+}
+
+/// Looks for a command where a call's bytes begin: at the start of what was kept, else of what is new. `false`: one may be
+/// growing there. Only arrays of a known command: a line may be anything, and a value must not be taken for a key.
+fn find(chunk: &Chunk<'_>, at: usize) -> Option<(usize, bool)> {
+    let starts = [Some(0), Some(chunk.kept.len).filter(|len| *len > 0)];
+    let mut growing = None;
+    for start in starts.into_iter().flatten().filter(|start| *start >= at) {
+        let rest = chunk.bytes.get(start..)?;
+        match command::head(rest) {
+            head @ Head::Array { .. } if command::is_known(&head) => return Some((start, true)),
+            Head::More if rest.first() == Some(&b'*') && growing.is_none() => growing = Some((start, false)),
+            _ => {}
+        }
+    }
+    growing
+}
+
+/// How a loss is called in the exchanges it touches.
+fn reason(why: Lost) -> Incomplete {
+    match why {
+        Lost::Malformed => Incomplete::Desync,
+        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
+    }
+}
+
+impl Parser for Redis {
+    fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
+        let role = match self.role {
+            Some(role) => role,
+            None => match self.settle(&chunk) {
+                Ok(role) => role,
+                Err(used) => return Ok(used),
+            },
+        };
+        if chunk.dir == role.requests() { self.requests(role, &chunk, out) } else { self.responses(role, &chunk, out) }
+    }
+
+    fn hole(&mut self, hole: Hole, out: &mut Output) {
+        let why = reason(hole.why);
+        let len = hole.len.unwrap_or_default();
+        let end = Mark {
+            offset: hole.offset.wrapping_add(len).wrapping_sub(1),
+            wire_seq: hole.mark.wire_seq.wrapping_add(u32::try_from(len.saturating_sub(1) & 0xffff_ffff).unwrap_or(0)),
+            ..hole.mark
+        };
+        let Some(role) = self.role else {
+            (self.requests, self.responses) = (Requests::Lost, Responses::Lost);
+            return self.pairing.requests_lost();
+        };
+        if hole.dir == role.requests() {
+            if let Requests::Reading { last, bytes, reading, .. } = &mut self.requests
+                && reading.skip(len)
+            {
+                *bytes += len;
+                *last = end;
+                if reading.is_over() {
+                    self.asked(role, None, out);
+                }
+            } else {
+                self.requests_lost(role, why, out);
+            }
+            return;
+        }
+        if let Responses::Reply { whose, walk, .. } = &mut self.responses
+            && len > 0
+            && walk.skip(len)
+        {
+            let (whose, over) = (*whose, walk.is_over());
+            if matches!(whose, Whose::Front { .. } | Whose::Confirms(_)) {
+                self.pairing.answer_bytes(len, end);
+            }
+            if over {
+                self.replied(role, out);
+            }
+            return;
+        }
+        self.pairing.responses_lost(role, why, out);
+        self.responses = Responses::Lost;
+        self.subscriptions.unknown = true;
+    }
+
+    fn close(&mut self, dir: Option<Direction>, how: Close, _at: KernelTime, out: &mut Output) {
+        let why = match how {
+            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
+            Close::Evicted => Incomplete::Evicted,
+            Close::Shutdown => Incomplete::Shutdown,
+        };
+        let Some(role) = self.role else { return };
+        self.asked(role, Some(why), out);
+        self.requests = Requests::Lost;
+        // Half closed: what was asked may still be answered.
+        if dir != Some(role.requests()) {
+            self.responses = Responses::Lost;
+            self.pairing.end(role, why, how == Close::Fin, out);
+        }
+    }
+
+    fn tick(&mut self, _now: KernelTime, out: &mut Output) {
+        self.pairing.tick(matches!(self.requests, Requests::Reading { .. }), out);
+    }
+
+    fn wants(&self, dir: Direction) -> Wants {
+        let skippable = match self.role {
+            None => 0,
+            Some(role) if role.requests() == dir => match &self.requests {
+                Requests::Reading { reading, .. } => reading.skippable(),
+                Requests::Start | Requests::Lost => 0,
+            },
+            Some(_) => match &self.responses {
+                Responses::Reply { walk, .. } => walk.skippable(),
+                Responses::Start { .. } | Responses::Attribute { .. } | Responses::Lost => 0,
+            },
+        };
+        if skippable > 0 { Wants::Skip(skippable) } else { Wants::Bytes }
+    }
+
+    fn heap(&self) -> usize {
+        size_of::<Self>() + self.pairing.heap()
+    }
+}

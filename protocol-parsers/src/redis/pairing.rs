@@ -1,0 +1,521 @@
+//! Which reply answers which command, and how sure that is.
+//!
+//! In: commands and replies, already told apart from what is out of band. Out: `Begun`, `Answered` and `Done`.
+//!
+//! Redis answers in the order of the commands, so a queue pairs them while every byte is accounted for. After a loss, or when
+//! the connection was joined in the middle, commands nobody saw may still be owed a reply. Each of their replies comes when no
+//! known command is waiting, or is of a kind its command is never answered with; so what is paired from then on is *on
+//! trial*: finished exchanges are held, and such a reply takes the replies from all of them. The trial ends well when the queue
+//! has drained [`DRAINS`] times without one, after a second of silence with nothing waiting, or with a connection that ends in
+//! order.
+//!
+//! What remains supposed: a client that keeps exactly as many more commands under way than are known never lets go of them for
+//! that long. Clients that were seen to send while they wait (multiplexers) have to drain [`DRAINS_MULTIPLEXED`] times.
+
+use std::collections::VecDeque;
+
+use super::reply::Code;
+use super::table::{Effect, replies};
+use crate::contract::{Mark, Role};
+use crate::exchange::{
+    Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Outcome, Output, Shape, Side, Text,
+};
+
+/// Commands that may wait for their reply: 32 KiB of them. What comes beyond is given out at once as `desync`, and its reply
+/// counted.
+const MAX_WAITING: usize = 255;
+
+/// Texts of waiting commands.
+const MAX_TEXTS: usize = 13 * 1024;
+
+/// Exchanges that may be held on trial, about 600 bytes each. Beyond, they are given up.
+const MAX_HELD: usize = 24;
+
+const DRAINS: u8 = 16;
+const DRAINS_MULTIPLEXED: u8 = 64;
+
+/// How well the queue is known to stand for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    Sure,
+    /// `asked`: a command came since it began.
+    Trial {
+        drains: u8,
+        asked: bool,
+    },
+}
+
+const DOUBT: Trust = Trust::Trial { drains: 0, asked: false };
+
+/// A command that was read to its end, or as far as it was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) first: Mark,
+    pub(super) last: Mark,
+    pub(super) bytes: u64,
+    /// Bytes of its text, the newest in the buffer.
+    pub(super) text: u16,
+    pub(super) operation: u8,
+    pub(super) procedure: Option<(u16, u16)>,
+    pub(super) effect: Effect,
+    /// What it may be answered with, of [`replies`].
+    pub(super) replies: u8,
+    /// The table has it.
+    pub(super) known: bool,
+    /// Replies to come: confirmations of subscriptions; 0: until something else comes.
+    pub(super) answers: u32,
+    /// The argument of `SELECT`.
+    pub(super) index: Option<u32>,
+    pub(super) flaw: Option<Incomplete>,
+}
+
+/// One command in the queue.
+#[derive(Debug)]
+struct Waiting {
+    id: ExchangeId,
+    asked: Asked,
+    /// Nothing was lost in front of it.
+    sure: bool,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Known(Waiting),
+    /// So many replies to commands that were given out already.
+    Told(u64),
+}
+
+/// What a reply said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answer {
+    /// It was an error.
+    pub(super) error: Option<Code>,
+    /// `+QUEUED`: the command is executed later.
+    pub(super) queued: bool,
+    /// Results in the reply to `EXEC`.
+    pub(super) batch: Option<u64>,
+}
+
+/// The queue of one connection.
+pub(super) struct Pairing {
+    queue: VecDeque<Entry>,
+    /// Texts of the queue's known commands, then that of the command being read.
+    pub(super) texts: Vec<u8>,
+    /// Where the first one begins.
+    read: usize,
+    #[expect(clippy::vec_box, reason = "they leave in their boxes")]
+    held: Vec<Box<Exchange>>,
+    /// `MONITOR`, whose reply never ends.
+    monitor: Option<Box<Exchange>>,
+    trust: Trust,
+    next: u64,
+    /// The reply to the first command in the queue, as far as it came.
+    answer: Option<Side>,
+    /// What was known of it from its first bytes.
+    said: Answer,
+    /// The selected database, where known.
+    database: Option<u32>,
+    /// A `SELECT` waits for `EXEC`.
+    select_queued: bool,
+    /// A command came while others waited, behind a reply.
+    multiplexed: bool,
+    /// Replies came since the last command.
+    turned: bool,
+    /// Something happened since the last tick.
+    active: bool,
+}
+
+impl Pairing {
+    /// `new connections are on database 0`.
+    pub(super) fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            texts: Vec::new(),
+            read: 0,
+            held: Vec::new(),
+            monitor: None,
+            trust: Trust::Sure,
+            next: 0,
+            answer: None,
+            said: Answer::default(),
+            database: Some(0),
+            select_queued: false,
+            multiplexed: false,
+            turned: false,
+            active: false,
+        }
+    }
+
+    /// Bytes of heap.
+    pub(super) fn heap(&self) -> usize {
+        let exchange = |exchange: &Exchange| size_of::<Exchange>() + exchange.text.capacity();
+        self.queue.capacity() * size_of::<Entry>()
+            + self.texts.capacity()
+            + self.held.capacity() * size_of::<Box<Exchange>>()
+            + self.held.iter().chain(&self.monitor).map(|held| exchange(held)).sum::<usize>()
+    }
+
+    /// What the oldest waiting command does.
+    pub(super) fn front(&self) -> Option<Effect> {
+        match self.queue.front()? {
+            Entry::Known(waiting) => Some(waiting.asked.effect),
+            Entry::Told(_) => Some(Effect::None),
+        }
+    }
+
+    /// Whether a reply may be that of the oldest waiting command, as far as its kind tells. Where nothing was lost it is,
+    /// whatever the table says: a module or a proxy may answer otherwise.
+    pub(super) fn may_be_answered_with(&self, kind: u8) -> bool {
+        match self.queue.front() {
+            Some(Entry::Known(Waiting { asked, sure: false, .. })) => asked.replies & (kind | replies::ANY) != 0,
+            Some(Entry::Known(_) | Entry::Told(_)) => true,
+            None => false,
+        }
+    }
+
+    /// The reply to the oldest waiting command began.
+    pub(super) fn is_answering(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    pub(super) fn is_monitored(&self) -> bool {
+        self.monitor.is_some()
+    }
+
+    /// A command begins.
+    pub(super) fn begins(&mut self, role: Role, first: Mark, out: &mut Output) -> ExchangeId {
+        let id = ExchangeId(self.next);
+        self.next += 1;
+        self.active = true;
+        self.multiplexed |= self.turned && !self.queue.is_empty();
+        self.turned = false;
+        if let Trust::Trial { drains, asked } = self.trust {
+            let drains = drains + u8::from(asked && self.queue.is_empty());
+            self.trust = Trust::Trial { drains, asked: true };
+            if drains >= if self.multiplexed { DRAINS_MULTIPLEXED } else { DRAINS } {
+                self.release(out);
+            }
+        }
+        if self.texts.capacity() == 0 {
+            // Doubled from here, it ends at 16 KiB.
+            self.texts.reserve_exact(256);
+        }
+        out.begun(id, role.requests(), first);
+        id
+    }
+
+    /// A command was read; its reply is to come.
+    pub(super) fn asked(&mut self, id: ExchangeId, role: Role, asked: Asked, out: &mut Output) {
+        self.active = true;
+        let answers = u64::from(asked.answers.max(1));
+        if self.queue.len() < MAX_WAITING && self.texts.len() - self.read <= MAX_TEXTS {
+            let sure = self.trust == Trust::Sure;
+            return self.queue.push_back(Entry::Known(Waiting { id, asked, sure }));
+        }
+        self.give_out(id, role, asked, Some(Incomplete::Desync), out);
+        match self.queue.back_mut() {
+            Some(Entry::Told(replies)) => *replies += answers,
+            _ => self.queue.push_back(Entry::Told(answers)),
+        }
+    }
+
+    /// A command was read that is not answered, or whose reply cannot be known.
+    pub(super) fn give_out(
+        &mut self,
+        id: ExchangeId,
+        role: Role,
+        asked: Asked,
+        why: Option<Incomplete>,
+        out: &mut Output,
+    ) {
+        let start = self.texts.len().saturating_sub(usize::from(asked.text));
+        let mut exchange = exchange(id, role, &asked, self.texts.get(start..).unwrap_or_default(), b"", None);
+        match why {
+            Some(why) => exchange.incomplete.insert(why),
+            None => exchange.shape = Shape::OneWay,
+        }
+        self.texts.truncate(start);
+        out.emitted.push(Emitted::Done(exchange));
+    }
+
+    /// The reply to the oldest command begins.
+    pub(super) fn answer_begins(&mut self, first: Mark, said: Answer, out: &mut Output) {
+        self.turned();
+        self.said = said;
+        if let Some(Entry::Known(Waiting { id, .. })) = self.queue.front()
+            && self.answer.is_none()
+        {
+            out.answered(*id, first);
+            self.answer = Some(Side { first, last: first, bytes: 0 });
+        }
+    }
+
+    /// Bytes of it.
+    pub(super) fn answer_bytes(&mut self, len: u64, last: Mark) {
+        if let Some(side) = &mut self.answer {
+            side.bytes += len;
+            side.last = last;
+        }
+    }
+
+    /// It ended. With a confirmation of which more are to come, only one of them.
+    pub(super) fn answer_ends(&mut self, role: Role, answer: &Answer, more: bool, out: &mut Output) {
+        match self.queue.front_mut() {
+            Some(Entry::Told(left @ 2..)) => *left -= 1,
+            Some(Entry::Known(waiting)) if more => waiting.asked.answers = waiting.asked.answers.saturating_sub(1),
+            Some(_) => self.finish(role, answer, None, out),
+            None => {}
+        }
+    }
+
+    /// Confirmations that the oldest command still waits for; 0: not known how many.
+    pub(super) fn answers(&self) -> u32 {
+        match self.queue.front() {
+            Some(Entry::Known(waiting)) => waiting.asked.answers,
+            Some(Entry::Told(_)) | None => 1,
+        }
+    }
+
+    /// The oldest command is done.
+    fn finish(&mut self, role: Role, answer: &Answer, why: Option<Incomplete>, out: &mut Output) {
+        let Some(Entry::Known(Waiting { id, asked, sure })) = self.queue.pop_front() else { return };
+        let side = self.answer.take();
+        let end = self.read + usize::from(asked.text);
+        let code = answer.error.as_ref().map(Code::bytes).unwrap_or_default();
+        let answered = side.is_some() && why.is_none();
+        // Cut short, but for a transaction its beginning says whether it failed.
+        let known = answered || asked.effect != Effect::Exec || answer.error.is_some();
+        // Nothing of what may have been taken for a command's word by mistake.
+        let hidden = !asked.known && answer.error.is_some();
+        let text = if hidden { &[][..] } else { self.texts.get(self.read..end).unwrap_or_default() };
+        let asked = if hidden { Asked { operation: 0, text: 0, procedure: None, ..asked } } else { asked };
+        let mut exchange = exchange(id, role, &asked, text, code, self.database);
+        self.read = end;
+        exchange.response = side;
+        if side.is_some() {
+            exchange.outcome = match answer {
+                Answer { error: Some(_), .. } => Some(Outcome::Error),
+                _ if answer.queued || !known => None,
+                _ => Some(Outcome::Ok),
+            };
+            if let Details::Db(db) = &mut exchange.details {
+                db.batch = answer
+                    .batch
+                    .filter(|_| answered)
+                    .and_then(|batch| u32::try_from(batch).ok())
+                    .filter(|batch| *batch != 1);
+            }
+        }
+        if let Some(why) = why {
+            exchange.incomplete.insert(why);
+        }
+        self.selected(&asked, answer, answered);
+        self.tidy();
+        if asked.effect == Effect::Monitor && sure && answered && answer.error.is_none() && !answer.queued {
+            exchange.shape = Shape::Stream;
+            self.monitor = Some(exchange);
+        } else if sure {
+            out.emitted.push(Emitted::Done(exchange));
+        } else if self.held.len() < MAX_HELD {
+            self.held.push(exchange);
+        } else {
+            unpaired(exchange, out);
+        }
+    }
+
+    /// What a command and its answer say of the selected database.
+    fn selected(&mut self, asked: &Asked, answer: &Answer, answered: bool) {
+        let ok = answered && answer.error.is_none();
+        match asked.effect {
+            Effect::Select if !answered => self.database = None,
+            Effect::Select if answer.queued => self.select_queued = true,
+            Effect::Select if ok => self.database = asked.index,
+            Effect::Reset if !answered => self.database = None,
+            Effect::Reset if ok => (self.database, self.select_queued) = (Some(0), false),
+            // Whether what was queued succeeded is not looked at.
+            Effect::Exec if std::mem::take(&mut self.select_queued) => self.database = None,
+            _ => {}
+        }
+    }
+
+    /// Gives back the texts nobody needs any more.
+    fn tidy(&mut self) {
+        if self.read == self.texts.len() {
+            self.texts.clear();
+            self.read = 0;
+        } else if self.read > 1024 {
+            self.texts.drain(..self.read);
+            self.read = 0;
+        }
+    }
+
+    /// A reply came that no known command can be answered with: somebody else's.
+    pub(super) fn surplus(&mut self, out: &mut Output) {
+        self.turned();
+        self.retract(out);
+        self.doubt();
+    }
+
+    /// Commands may be hidden from here on. Older ones are answered before them.
+    pub(super) fn requests_lost(&mut self) {
+        self.active = true;
+        self.doubt();
+    }
+
+    fn doubt(&mut self) {
+        self.trust = DOUBT;
+        self.database = None;
+    }
+
+    /// Replies may be hidden from here on: which of the commands are still to be answered is not known.
+    pub(super) fn responses_lost(&mut self, role: Role, why: Incomplete, out: &mut Output) {
+        self.turned();
+        self.retract(out);
+        if let Some(monitor) = &mut self.monitor {
+            monitor.incomplete.insert(why);
+        }
+        self.give_up(role, why, out);
+        self.doubt();
+    }
+
+    /// Gives out all that waits.
+    pub(super) fn give_up(&mut self, role: Role, why: Incomplete, out: &mut Output) {
+        while let Some(entry) = self.queue.front_mut() {
+            match entry {
+                Entry::Told(_) => {
+                    self.queue.pop_front();
+                }
+                Entry::Known(waiting) => {
+                    let supposed = !waiting.sure;
+                    waiting.sure = true;
+                    if supposed {
+                        // What began may be another's.
+                        self.answer = None;
+                    }
+                    let said = if self.answer.is_some() { self.said } else { Answer::default() };
+                    self.finish(role, &said, Some(why), out);
+                }
+            }
+        }
+    }
+
+    /// A line of `MONITOR`.
+    pub(super) fn monitored(&mut self, len: u64, last: Mark) {
+        self.turned();
+        if let Some(side) = self.monitor.as_mut().and_then(|monitor| monitor.response.as_mut()) {
+            side.bytes += len;
+            side.last = last;
+        }
+    }
+
+    /// `MONITOR` ended: by another reply, or with the connection.
+    pub(super) fn monitor_ends(&mut self, why: Option<Incomplete>, out: &mut Output) {
+        if let Some(mut monitor) = self.monitor.take() {
+            if let Some(why) = why {
+                monitor.incomplete.insert(why);
+            }
+            out.emitted.push(Emitted::Done(monitor));
+        }
+    }
+
+    /// Bytes of the response direction came.
+    pub(super) fn turned(&mut self) {
+        self.turned = true;
+        self.active = true;
+    }
+
+    /// Nothing will be answered any more. `proven`: nor was anything that is not known of.
+    pub(super) fn end(&mut self, role: Role, why: Incomplete, proven: bool, out: &mut Output) {
+        if proven && self.queue.is_empty() && matches!(self.trust, Trust::Trial { asked: true, .. }) {
+            self.release(out);
+        }
+        self.retract(out);
+        self.give_up(role, why, out);
+        self.monitor_ends((!proven).then_some(why), out);
+    }
+
+    /// About a second passed.
+    pub(super) fn tick(&mut self, reading: bool, out: &mut Output) {
+        if std::mem::take(&mut self.active) {
+            return;
+        }
+        if self.queue.is_empty() && !reading {
+            if matches!(self.trust, Trust::Trial { asked: true, .. }) {
+                self.release(out);
+            }
+            (self.queue, self.texts, self.held) = Default::default();
+        }
+    }
+
+    /// The trial ended well.
+    fn release(&mut self, out: &mut Output) {
+        out.emitted.extend(self.held.drain(..).map(Emitted::Done));
+        self.trust = Trust::Sure;
+        self.queue.iter_mut().for_each(|entry| {
+            if let Entry::Known(waiting) = entry {
+                waiting.sure = true;
+            }
+        });
+    }
+
+    /// The trial ended badly: the held replies may belong to other commands.
+    fn retract(&mut self, out: &mut Output) {
+        self.held.drain(..).for_each(|exchange| unpaired(exchange, out));
+    }
+}
+
+/// Gives an exchange out without the reply, which may be another's, and what was concluded from it.
+fn unpaired(mut exchange: Box<Exchange>, out: &mut Output) {
+    exchange.response = None;
+    exchange.outcome = None;
+    exchange.incomplete.insert(Incomplete::Gap);
+    if let Details::Db(db) = &mut exchange.details {
+        (db.namespace, db.batch, db.status) = (None, None, None);
+    }
+    out.emitted.push(Emitted::Done(exchange));
+}
+
+fn exchange(
+    id: ExchangeId,
+    role: Role,
+    asked: &Asked,
+    shown: &[u8],
+    code: &[u8],
+    database: Option<u32>,
+) -> Box<Exchange> {
+    let mut text = Text::with_capacity(shown.len() + code.len() + usize::from(database.is_some()));
+    let mut db = Db::new(DbSystem::Redis);
+    if asked.operation > 0 {
+        let query = text.push(shown);
+        db.operation = Some(query.first(u32::from(asked.operation)));
+        // Arguments that were not seen are not known to be none.
+        db.query = Some(query).filter(|_| asked.flaw.is_none());
+    }
+    if let Some((start, end)) = asked.procedure {
+        db.procedure = shown.get(usize::from(start)..usize::from(end)).map(|name| text.push(name));
+    }
+    if !code.is_empty() {
+        db.status = Some(text.push(code));
+    }
+    db.namespace = database.map(|index| match u8::try_from(index) {
+        Ok(digit @ 0..=9) => text.push(&[b'0' + digit]),
+        _ => text.push(index.to_string().as_bytes()),
+    });
+    let mut incomplete = IncompleteSet::default();
+    if let Some(flaw) = asked.flaw {
+        incomplete.insert(flaw);
+    }
+    Box::new(Exchange {
+        id,
+        protocol: super::PROTOCOL.name,
+        role,
+        shape: Shape::RequestReply,
+        request: Side { first: asked.first, last: asked.last, bytes: asked.bytes },
+        response: None,
+        outcome: None,
+        details: Details::Db(db),
+        context: None,
+        incomplete,
+        text,
+    })
+}

@@ -1,0 +1,5 @@
+//! Tests of the Redis parser.
+
+mod proofs;
+mod rules;
+mod score;
