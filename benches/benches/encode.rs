@@ -1,6 +1,7 @@
 //! Spans and metrics: from a finished exchange to OTLP bytes.
 //!
-//! In: one HTTP exchange whose server span has twelve attributes. Out: time for a span built, measured, encoded.
+//! In: one HTTP exchange whose server span has twelve attributes, one query of a database's client with ten. Out: time for a span
+//! built, measured, encoded.
 
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
@@ -14,16 +15,14 @@ use sidelight::{
     span::{IdGenerator, SpanBuilder},
 };
 use sidelight_protocol_parsers::{
-    Details, Direction, Exchange, ExchangeId, Http, HttpVersion, IncompleteSet, KernelTime, Mark, Role, Shape, Side,
-    Text,
+    Db, DbSystem, Details, Direction, Exchange, ExchangeId, Http, HttpVersion, IncompleteSet, KernelTime, Mark,
+    Outcome, Role, Shape, Side, Text,
 };
 
 /// Spans of one call, as the exporter's batches have them.
 const SPANS: u64 = 512;
 
-fn exchange(id: u64) -> Box<Exchange> {
-    let mark = |time| Mark { time: KernelTime(time), pid: 7, tid: 7, ..Mark::default() };
-    let side = |time| Side { first: mark(time), last: mark(time + 1_000), bytes: 100 };
+fn request(id: u64) -> Box<Exchange> {
     let mut text = Text::with_capacity(128);
     let http = Http {
         method: Some(text.push(b"GET")),
@@ -34,15 +33,36 @@ fn exchange(id: u64) -> Box<Exchange> {
         status: Some(200),
         ..Http::default()
     };
+    exchange(id, "http1", Role::Server, Details::Http(http), text)
+}
+
+fn query(id: u64) -> Box<Exchange> {
+    let mut text = Text::with_capacity(256);
+    let db = Db {
+        namespace: Some(text.push(b"shop")),
+        summary: Some(text.push(b"SELECT orders customers")),
+        query: Some(text.push(
+            b"SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.status = ? AND o.id > ?",
+        )),
+        status: Some(text.push(b"57014")),
+        rows: Some(12),
+        ..Db::new(DbSystem::Postgresql)
+    };
+    exchange(id, "postgresql", Role::Client, Details::Db(db), text)
+}
+
+fn exchange(id: u64, protocol: &'static str, role: Role, details: Details, text: Text) -> Box<Exchange> {
+    let mark = |time| Mark { time: KernelTime(time), pid: 7, tid: 7, ..Mark::default() };
+    let side = |time| Side { first: mark(time), last: mark(time + 1_000), bytes: 100 };
     Box::new(Exchange {
         id: ExchangeId(id),
-        protocol: "http1",
-        role: Role::Server,
+        protocol,
+        role,
         shape: Shape::RequestReply,
         request: side(1_000_000),
         response: Some(side(2_000_000)),
-        outcome: None,
-        details: Details::Http(http),
+        outcome: matches!(details, Details::Db(_)).then_some(Outcome::Error),
+        details,
         context: None,
         incomplete: IncompleteSet::default(),
         text,
@@ -69,30 +89,33 @@ fn builder() -> SpanBuilder {
     SpanBuilder::new(IdGenerator::new([1; 32]), Arc::new(HttpRules::new(&[], None)), Databases::default())
 }
 
-fn spans() -> Vec<Span> {
+/// `attributes`: those of the conventions.
+fn spans(exchange: fn(u64) -> Box<Exchange>, attributes: u64) -> Vec<Span> {
     let (connection, resource, mut builder) = (connection(), resource(), builder());
     let spans: Vec<Span> = (0..SPANS)
         .filter_map(|id| builder.done(&connection, &resource, exchange(id), ClockOffset(0)).sampled())
         .collect();
-    let mut attributes = 0;
-    spans.iter().for_each(|span| span.visit_attributes(&mut |_, _| attributes += 1));
-    assert_eq!(attributes, 13 * SPANS, "twelve of the conventions and the time to first byte");
+    let mut seen = 0;
+    spans.iter().for_each(|span| span.visit_attributes(&mut |_, _| seen += 1));
+    assert_eq!(seen, (attributes + 1) * SPANS, "and the time to first byte");
     spans
 }
 
 fn encode(c: &mut Criterion) {
-    let spans = spans();
     let mut group = c.benchmark_group("encode");
     group.throughput(Throughput::Elements(SPANS));
     let mut encoder = TraceEncoder::new();
     let mut batches = Vec::new();
-    group.bench_function("otlp", |bench| {
-        bench.iter(|| {
-            batches.clear();
-            encoder.encode(black_box(&spans), usize::MAX, &mut batches);
-            batches.len()
+    for (name, spans) in [("otlp", spans(request, 12)), ("otlp, database", spans(query, 10))] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                batches.clear();
+                encoder.encode(black_box(&spans), usize::MAX, &mut batches);
+                batches.len()
+            });
         });
-    });
+    }
+    let spans = spans(request, 12);
     let mut text = String::new();
     group.bench_function("json", |bench| {
         bench.iter(|| {
@@ -117,7 +140,7 @@ fn build(c: &mut Criterion) {
     let first = Mark::default();
     c.bench_function("span/begun and done", |bench| {
         bench.iter_batched(
-            || exchange(1),
+            || request(1),
             |exchange| {
                 builder.begun(&connection, exchange.id, Direction::Ingress, first);
                 builder.done(&connection, &resource, exchange, ClockOffset(0))
@@ -128,13 +151,14 @@ fn build(c: &mut Criterion) {
 }
 
 fn record(c: &mut Criterion) {
-    let spans = spans();
     let mut metrics = Metrics::new();
     let mut group = c.benchmark_group("metrics");
     group.throughput(Throughput::Elements(SPANS));
-    group.bench_function("record", |bench| {
-        bench.iter(|| black_box(&spans).iter().for_each(|span| metrics.record(span)))
-    });
+    for (name, spans) in [("record", spans(request, 12)), ("record, database", spans(query, 10))] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| black_box(&spans).iter().for_each(|span| metrics.record(span)))
+        });
+    }
     if metrics.counts().measured > 0 {
         assert_eq!(metrics.snapshot(UnixTime(1)).instances.len(), 1);
     }

@@ -60,10 +60,8 @@ pub(crate) fn code(system: RpcSystem, status: u8) -> Option<&'static str> {
 
 /// Gives the name: the method, else the system's.
 pub(super) fn name(span: &Span, rpc: &Rpc, each: &mut impl FnMut(&str)) {
-    match rpc.method {
-        Some(method) => each(span.exchange.text.str(method)),
-        None => each(rpc.system.name()),
-    }
+    let method = rpc.method.map(|method| span.exchange.text.str(method)).filter(|method| !method.is_empty());
+    each(method.unwrap_or(rpc.system.name()));
 }
 
 /// Which statuses are errors: of a client all but OK, of a server those that tell of its own trouble.

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
 };
 use proptest::prelude::*;
 use prost::Message;
-use sidelight_protocol_parsers::{HttpVersion, Incomplete};
+use sidelight_protocol_parsers::{DbSystem, HttpVersion, Incomplete, Outcome, Role, RpcSystem, Shape};
 
 use super::{Batch, MetricsEncoder, TraceEncoder};
 use crate::{
@@ -21,8 +21,8 @@ use crate::{
     identity::Identities,
     metrics::{Instrument, MAX_PER_INSTANCE, Metrics},
     model::{Endpoint, Instance, Resource, Span, SpanKind, UnixTime, Value},
-    semconv::{SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION, attributes::AttrValue},
-    testing::{Case, host, nginx, process},
+    semconv::{SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION, attributes::AttrValue, db::Databases},
+    testing::{Case, DbCase, Family, RpcCase, host, nginx, process},
 };
 
 fn value(value: Any) -> Option<AnyValue> {
@@ -152,9 +152,30 @@ fn resources() -> Vec<Arc<Resource>> {
     vec![nginx(), identities.learn(&second), Arc::new(third)]
 }
 
+const WORDS: [&str; 6] = ["", "GET", "/a?sig=b&c", "hé\u{7}\"\\llo", "http://u@h/", "x:1"];
+
+fn word() -> impl Strategy<Value = Option<&'static str>> {
+    prop::option::of(prop::sample::select(WORDS.to_vec()))
+}
+
+fn family() -> impl Strategy<Value = Family> {
+    let rpc = (any::<bool>(), word(), word(), prop::option::of(0..20_u8), any::<[Option<u64>; 2]>(), any::<bool>());
+    let rpc = rpc.prop_map(|(connect, method, authority, status, messages, stream)| {
+        let system = if connect { RpcSystem::Connect } else { RpcSystem::Grpc };
+        let shape = if stream { Shape::Stream } else { Shape::RequestReply };
+        Family::Rpc(RpcCase { system, method, authority, status, messages, shape })
+    });
+    let system = prop::sample::select(vec![DbSystem::Mariadb, DbSystem::Mysql, DbSystem::Postgresql, DbSystem::Redis]);
+    let query = prop::option::of(prop::sample::select(vec!["", "SELECT ?", &*"SELECT ? ".repeat(500).leak()]));
+    let db = (system, (word(), word(), word(), query, word(), word()), any::<(Option<u32>, Option<u64>)>());
+    let db = db.prop_map(|(system, texts, (batch, rows))| {
+        let (namespace, operation, summary, query, procedure, status) = texts;
+        Family::Db(DbCase { system, namespace, operation, summary, query, procedure, batch, status, rows })
+    });
+    prop_oneof![Just(Family::Http), rpc, db]
+}
+
 fn spans() -> impl Strategy<Value = Vec<Span>> {
-    const WORDS: [&str; 6] = ["", "GET", "/a?sig=b&c", "hé\u{7}\"\\llo", "http://u@h/", "x:1"];
-    let word = || prop::option::of(prop::sample::select(WORDS.to_vec()));
     let what = (any::<bool>(), word(), word(), word(), word(), word());
     let rest = (
         prop::option::of(any::<u16>()),
@@ -163,10 +184,11 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
         prop::option::of((any::<[u8; 16]>(), any::<[u8; 8]>(), any::<u8>(), word())),
         (any::<[Option<u64>; 2]>(), any::<bool>(), any::<bool>()),
         (0..3_usize, any::<[u8; 16]>(), 0..5_u8),
+        family(),
     );
     let one = (what, rest).prop_map(|(what, rest)| {
         let (server, method, target, host, agent, forwarded) = what;
-        let (status, version, incomplete, context, (bodies, tls, response), (resource, address, remote)) = rest;
+        let (status, version, incomplete, context, (bodies, tls, response), (resource, address, remote), family) = rest;
         let case = if server { Case::server("GET", "/") } else { Case::client("GET", "/") };
         let remote = match remote {
             0 => Endpoint::Unknown,
@@ -190,6 +212,9 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
             response,
             remote,
             routes: vec!["/a"],
+            family,
+            databases: Databases { returned_rows: true, ..Databases::default() },
+            outcome: [None, Some(Outcome::Error), Some(Outcome::Ok)][resource],
             ..case
         }
         .span();
@@ -352,6 +377,43 @@ fn metrics_decode_to_the_snapshot() {
 }
 
 #[test]
+fn each_instrument_has_its_own_buckets_and_name() {
+    let mut metrics = Metrics::new();
+    for role in [Role::Client, Role::Server] {
+        metrics.record(&Case::db(role, DbCase::select()).span());
+        metrics.record(&Case::rpc(role, RpcCase::default()).span());
+        metrics.record(&Case { role, ..Case::client("GET", "/") }.span());
+    }
+    let mut batches = Vec::new();
+    MetricsEncoder::new().encode(&metrics.snapshot(UnixTime(1)), usize::MAX, &mut batches);
+    let decoded = ExportMetricsServiceRequest::decode(batches[0].payload.clone()).unwrap();
+    let mut seen = Vec::new();
+    for metric in
+        decoded.resource_metrics.iter().flat_map(|group| &group.scope_metrics).flat_map(|scope| &scope.metrics)
+    {
+        let Some(metric::Data::Histogram(histogram)) = &metric.data else { panic!("not a histogram") };
+        let [point] = &histogram.data_points[..] else { panic!("not one point") };
+        assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+        assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+        // 8 ms
+        let bucket = point.bucket_counts.iter().position(|count| *count == 1).unwrap();
+        assert_eq!(point.explicit_bounds[bucket], 0.01, "{}", metric.name);
+        seen.push((metric.name.as_str(), point.explicit_bounds.len()));
+    }
+    assert_eq!(
+        seen,
+        [
+            ("db.client.operation.duration", 9),
+            ("db.server.operation.duration", 9),
+            ("http.client.request.duration", 14),
+            ("http.server.request.duration", 14),
+            ("rpc.client.call.duration", 14),
+            ("rpc.server.call.duration", 14),
+        ]
+    );
+}
+
+#[test]
 fn large_snapshots_are_split_and_lose_no_point() {
     let mut metrics = Metrics::new();
     for status in 0..MAX_PER_INSTANCE as u16 + 10 {
@@ -385,7 +447,12 @@ fn large_snapshots_are_split_and_lose_no_point() {
 
 #[test]
 fn a_batch_costs_one_allocation_and_a_span_none() {
-    let spans: Vec<Span> = (0..512).map(|_| Case::server("GET", "/a?b&sig=c").span()).collect();
+    let cases = [
+        Case::server("GET", "/a?b&sig=c"),
+        Case::rpc(Role::Client, RpcCase { status: Some(5), ..RpcCase::default() }),
+        Case::db(Role::Client, DbCase { status: Some("42P01"), ..DbCase::select() }),
+    ];
+    let spans: Vec<Span> = (0..512).map(|index| cases[index % cases.len()].span()).collect();
     let resource = Arc::clone(&spans[0].resource);
     let spans: Vec<Span> = spans.into_iter().map(|span| Span { resource: Arc::clone(&resource), ..span }).collect();
     let mut encoder = TraceEncoder::new();
