@@ -1,6 +1,7 @@
 # Recipes. `make demo` shows it, `make test` proves it.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROTOCOL ?= http
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .PHONY: build release ebpf test test-backends demo bench overhead exact fuzz-smoke lint vm-test clean
@@ -23,10 +24,10 @@ test:             ## installs what the tests need and runs everything
 test-backends:    ## a real OpenTelemetry Collector and a real Jaeger (needs Go)
 	integration-tests/backends/run.sh
 
-demo:             ## a small scene of real processes and their spans, live
-	integration-tests/setup.sh demo
+demo:             ## a small scene of real processes and their spans, live; PROTOCOL=http, grpc, postgresql, mysql or redis
+	integration-tests/setup.sh demo $(PROTOCOL)
 	cargo build --release
-	$(AS_ROOT) /usr/bin/python3 -B integration-tests/demo/demo.py $(TARGET)/release/sidelight
+	$(AS_ROOT) /usr/bin/python3 -B integration-tests/demo/demo.py $(TARGET)/release/sidelight $(PROTOCOL)
 
 bench:            ## parsers, pipeline and encoder; benches/README.md has the figures and the recipes of the others
 	cargo bench -p sidelight-benches

@@ -61,14 +61,20 @@ integration_tests() {
 
 unit_file() { integration-tests/unit-file.sh; }
 
-scene() { "${as_root[@]}" /usr/bin/python3 -B integration-tests/demo/demo.py "$target/debug/sidelight" 2; }
+scenes() {
+    local protocol broken=0
+    for protocol in http; do
+        "${as_root[@]}" /usr/bin/python3 -B integration-tests/demo/demo.py "$target/debug/sidelight" $protocol 2 || broken=1
+    done
+    return $broken
+}
 
 guests() { "${as_root[@]}" integration-tests/vm/test.sh "$target/debug/sidelight"; }
 
 ebpf() { uprobes/ebpf/build.sh --check; }
 
 all_lint=(format lints documents directions licences)
-all=("${all_lint[@]}" unit_tests build unit_file integration_tests scene guests ebpf)
+all=("${all_lint[@]}" unit_tests build unit_file integration_tests scenes guests ebpf)
 case ${1:-all} in
     all) parts=("${all[@]}") ;;
     lint) parts=("${all_lint[@]}") ;;

@@ -2,7 +2,7 @@
 # Installs what is missing, and nothing else: from Debian's packages and from crates.io; peers/build.sh adds what the gRPC peers need.
 #
 #   setup.sh build    a C compiler and linker (cargo needs one)
-#   setup.sh demo     and what the demo runs: nginx, openssl, python3, curl
+#   setup.sh demo [PROTOCOL]    and what the demo of http (the default), grpc, postgresql, mysql or redis runs
 #   setup.sh test     and what the tests run: servers, load generators, guests, the eBPF tool chain, the licence check;
 #                     needs Go and Node.js for the gRPC peers
 set -eu
@@ -12,9 +12,15 @@ BPF_LINKER=0.13.0
 CARGO_DENY=0.20.2
 
 build=(build-essential ca-certificates)
-demo=("${build[@]}" nginx-light openssl python3 curl)
+declare -A demo=(
+    [http]="nginx-light openssl python3 curl"
+    [grpc]="python3 python3-pip"
+    [postgresql]="python3 postgresql" # pgbench among it
+    [mysql]="python3 mariadb-server mariadb-client python3-pymysql"
+    [redis]="python3 redis-server redis-tools"
+)
 test=(
-    "${demo[@]}" apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
+    "${build[@]}" ${demo[*]} apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
     h2o python3-pip                                                                              # HTTP/2, gRPC
     qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
     bpftool systemd                                                                              # hooks, unit file
@@ -48,9 +54,19 @@ crate() {
     cargo install --quiet --locked "$name" --version "$version" "$@"
 }
 
+usage() {
+    echo "usage: setup.sh build|demo [http|grpc|postgresql|mysql|redis]|test" >&2
+    exit 64
+}
+
 case ${1:-} in
     build) packages "${build[@]}" ;;
-    demo) packages "${demo[@]}" ;;
+    demo)
+        read -ra scene <<<"${demo[${2:-http}]:-}"
+        [ ${#scene[@]} != 0 ] || usage
+        packages "${build[@]}" "${scene[@]}"
+        if [ "${2:-}" = grpc ]; then "$(dirname "$(realpath "$0")")/peers/build.sh" python; fi
+        ;;
     test)
         packages "${test[@]}"
         command -v rustup >/dev/null && rustup component add --toolchain "$(rustc --version | sed 's/^rustc \([^ ]*\).*/\1/')" rustfmt clippy 2>/dev/null
@@ -59,8 +75,5 @@ case ${1:-} in
         crate cargo-deny "$CARGO_DENY" --debug
         "$(dirname "$(realpath "$0")")/peers/build.sh"
         ;;
-    *)
-        echo "usage: setup.sh build|demo|test" >&2
-        exit 64
-        ;;
+    *) usage ;;
 esac

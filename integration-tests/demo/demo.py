@@ -1,10 +1,11 @@
-"""The demo: runs the scene under `sidelight run -- ...`, shows its spans as they come, and compares them with what the servers
-counted. Exit status 0 only if both agree.
+"""The demo: runs a scene under `sidelight run -- ...`, shows its spans as they come, and compares them with what the peers counted.
+Exit status 0 only if both agree.
 
-usage: demo.py SIDELIGHT [SECONDS]
+usage: demo.py SIDELIGHT [http|grpc|postgresql|mysql|redis] [SECONDS]
 """
 
 import collections
+import importlib
 import os
 import pathlib
 import pty
@@ -13,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 
-from nginx import served
-
 HERE = pathlib.Path(__file__).parent
-# console output: time, -> (server) or <- (client), status, duration, service, method, path or URL, peer
-SPAN = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} (->|<-) (\d{3}|---) .*? (GET) .*?(/[a-z]+/\d+)\b")
+SCENES = {"http": "scene", "grpc": "scene_grpc", "postgresql": "scene_postgresql", "mysql": "scene_mysql", "redis": "scene_redis"}
+# console output: time, -> (server) or <- (client), status, duration, service, name and more
+SPAN = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} (->|<-) (\d{3}|ok|err|---) +(\S+) (\S+) +(.*)$")
+Span = collections.namedtuple("Span", "arrow status duration service rest")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # what the daemon's closing ledgers call a loss
 LOSSES = {
@@ -65,29 +66,29 @@ def lost(lines):
 
 def main():
     sidelight = pathlib.Path(sys.argv[1]).resolve()
-    seconds = sys.argv[2] if len(sys.argv) > 2 else "6"
+    protocol = sys.argv[2] if len(sys.argv) > 2 else "http"
+    seconds = sys.argv[3] if len(sys.argv) > 3 else "6"
+    scene = importlib.import_module(SCENES[protocol])
     with tempfile.TemporaryDirectory(prefix="sidelight-demo.") as folder:
-        os.chmod(folder, 0o755)  # nginx's workers are another user's
-        status, lines = watch([sidelight, "run", "--output", "console", "--", "/usr/bin/python3", HERE / "scene.py", folder, seconds])
+        os.chmod(folder, 0o755)  # servers run as other users
+        status, lines = watch([sidelight, "run", "--output", "console", "--", "/usr/bin/python3", "-B", scene.__file__, folder, seconds])
         if status:
             print(f"demo: sidelight run ended with exit status {status}", file=sys.stderr)
             return 1
-        nginx, shop = served(folder), (pathlib.Path(folder) / "shop.log").read_text().splitlines()
-    counted = collections.Counter(nginx + shop)
-    spans = {"->": collections.Counter(), "<-": collections.Counter()}
+        counted, source = scene.counted(pathlib.Path(folder))
+    seen = {"->": collections.Counter(), "<-": collections.Counter()}
     for found in filter(None, map(SPAN.match, lines)):
-        arrow, code, method, path = found.groups()
-        spans[arrow][f"{method} {path} {code}"] += 1
+        span = Span(*found.groups())
+        seen[span.arrow].update(scene.labels(span))
     losses = lost(lines)
-    print(f"\nrequests the servers counted   {counted.total():5}   (nginx {len(nginx)}, Python {len(shop)})")
-    print(f"spans of the servers           {spans['->'].total():5}")
-    print(f"spans of the clients           {spans['<-'].total():5}")
-    print(f"lost                           {', '.join(losses) or 'nothing'}")
-    agree = counted and counted == spans["->"] == spans["<-"]
-    for side, seen in ("server", spans["->"]), ("client", spans["<-"]):
-        for request in sorted((counted - seen) + (seen - counted)):
-            print(f"demo: {request}: {counted[request]} requests, {seen[request]} {side} spans", file=sys.stderr)
-    print("every request has its two spans, and no span is without a request" if agree else "requests and spans do not agree")
+    print(f"\ncounted by the peers     {source}")
+    for arrow, side in ("->", "server"), ("<-", "client"):
+        print(f"{side}s: counted {counted[arrow].total():6}, spans {seen[arrow].total():6}")
+        for what in sorted((counted[arrow] - seen[arrow]) + (seen[arrow] - counted[arrow])):
+            print(f"demo: {what}: {counted[arrow][what]} counted, {seen[arrow][what]} {side} spans", file=sys.stderr)
+    print(f"lost: {', '.join(losses) or 'nothing'}")
+    agree = all(counted.values()) and counted == seen
+    print("spans and counts agree" if agree else "spans and counts do not agree")
     return 0 if agree else 1
 
 

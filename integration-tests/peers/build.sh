@@ -1,6 +1,8 @@
 #!/bin/bash
 # Builds the gRPC peers into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and package.json. What is there already and
 # not older than its sources stays.
+#
+#   build.sh [go|rust|python|node]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
@@ -8,12 +10,16 @@ GRPCIO=1.76.0
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-for tool in go cargo node npm; do
-    command -v $tool >/dev/null || { echo "$tool is missing: the gRPC peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
+wanted=" ${*:-go rust python node} "
+for tool in go:go rust:cargo node:node node:npm; do
+    case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
+    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the gRPC peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
 done
 
-# current LANGUAGE: whether the peer is newer than all its sources
-current() { [ -x "$cache/grpc-$1" ] && [ -z "$(find "grpc-$1" build.sh -newer "$cache/grpc-$1" -type f)" ]; }
+# current LANGUAGE: whether the peer is newer than all its sources, or not wanted
+current() {
+    case $wanted in *" $1 "*) [ -x "$cache/grpc-$1" ] && [ -z "$(find "grpc-$1" build.sh -newer "$cache/grpc-$1" -type f)" ] ;; esac
+}
 
 # script LANGUAGE TEXT: the peer as a shell script, written last
 script() {

@@ -95,6 +95,7 @@ pub(super) fn name(span: &Span, each: &mut impl FnMut(&str)) {
 }
 
 /// Which statuses are errors: 5xx, and what is no valid status, on both sides, 4xx only for clients.
+#[inline]
 pub(super) fn error(role: Role, http: &Http) -> Option<ErrorType<'static>> {
     match (http.status?, role) {
         (status @ (0..100 | 500..), _) | (status @ 400..500, Role::Client) => Some(ErrorType::Status(status)),

@@ -128,6 +128,7 @@ pub fn address<'a>(end: &'a Endpoint, room: &'a mut Short) -> (Option<&'a str>, 
 }
 
 /// Gives `network.peer.*`.
+#[inline]
 pub(super) fn visit_peer(span: &Span, visit: &mut impl Visit) {
     visit_address("network.peer.address", &span.connection.remote, visit);
     if let Endpoint::Inet(_, port) = span.connection.remote {
@@ -136,6 +137,7 @@ pub(super) fn visit_peer(span: &Span, visit: &mut impl Visit) {
 }
 
 /// Gives an end's address, where it has one.
+#[inline]
 pub(super) fn visit_address(key: &'static str, end: &Endpoint, visit: &mut impl Visit) {
     match end {
         Endpoint::Inet(ip, _) => visit.address(key, *ip),
