@@ -203,7 +203,6 @@ mod tests {
             b"OPTIONS rtsp://example.org/media RTSP/1.0\r\nCSeq: 1\r\n\r\n",
             b"220 mail.example.org ESMTP\r\n",
             b"EHLO example.org\r\n",
-            b"\0\0\0\x08\x04\xd2\x16\x2f",
         ] {
             assert_eq!(verdict(other, b""), "unknown", "{:?}", String::from_utf8_lossy(other));
         }

@@ -1,0 +1,3 @@
+//! Recorded sessions, rules by rules, and what must hold for all traffic.
+
+mod sessions;

@@ -1,0 +1,158 @@
+//! What was asked and waits for its answer.
+
+use std::sync::Arc;
+
+use super::statements::Statement;
+use crate::contract::Mark;
+use crate::exchange::ExchangeId;
+
+/// One message that the server answers, or that ends something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Step {
+    Bind = 1,
+    Close,
+    /// CopyDone or CopyFail. It has no answer, and stands here for what lies in front of it.
+    CopyEnd,
+    DescribePortal,
+    DescribeStatement,
+    Execute,
+    Function,
+    Parse,
+    Query,
+    Startup,
+    Sync,
+}
+
+/// Up to eight steps in their order, four bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Steps(u32);
+
+impl Steps {
+    /// Appends one if there is room.
+    pub(super) fn push(&mut self, step: Step) -> bool {
+        let used = (32 - self.0.leading_zeros()).next_multiple_of(4);
+        let room = used < 32;
+        if room {
+            self.0 |= u32::from(step as u8) << used;
+        }
+        room
+    }
+
+    pub(super) fn first(self) -> Option<Step> {
+        Some(match self.0 & 15 {
+            1 => Step::Bind,
+            2 => Step::Close,
+            3 => Step::CopyEnd,
+            4 => Step::DescribePortal,
+            5 => Step::DescribeStatement,
+            6 => Step::Execute,
+            7 => Step::Function,
+            8 => Step::Parse,
+            9 => Step::Query,
+            10 => Step::Startup,
+            11 => Step::Sync,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.0 >>= 4;
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Takes out every Sync behind the first step and in front of the next CopyEnd, which goes as well; whether there was one.
+    pub(super) fn remove_syncs(&mut self, keep_first: bool) -> bool {
+        let (mut rest, mut kept, mut ended, mut first) = (*self, Self::default(), false, keep_first);
+        while let Some(step) = rest.first() {
+            rest.pop();
+            let goes = !first && !ended && matches!(step, Step::CopyEnd | Step::Sync);
+            ended |= goes && step == Step::CopyEnd;
+            first = false;
+            if !goes {
+                kept.push(step);
+            }
+        }
+        *self = kept;
+        ended
+    }
+}
+
+/// What a unit gives when it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gives {
+    /// An exchange, which was begun.
+    Exchange,
+    /// An exchange, if its Execute follows, or if it fails.
+    Maybe,
+    /// Nothing, or nothing more.
+    Nothing,
+}
+
+/// Messages that follow each other and make one exchange, or none: `Parse? Bind? Describe? Execute`, or a Query; and what
+/// else was sent behind them.
+pub(super) struct Unit {
+    pub(super) first: Mark,
+    /// The last byte, if another call moved it than the first.
+    later: Option<Box<Mark>>,
+    pub(super) bytes: u64,
+    pub(super) statement: Option<Arc<Statement>>,
+    pub(super) id: ExchangeId,
+    pub(super) steps: Steps,
+    pub(super) gives: Gives,
+    /// The statement's text came with it.
+    pub(super) own: bool,
+    /// Its text could not be kept.
+    pub(super) textless: bool,
+    /// The name it deallocates is forgotten already.
+    pub(super) deallocates: bool,
+}
+
+impl Unit {
+    pub(super) fn new(step: Step, first: Mark, last: Mark, gives: Gives) -> Self {
+        let mut steps = Steps::default();
+        steps.push(step);
+        let mut unit = Self {
+            first,
+            later: None,
+            bytes: 0,
+            statement: None,
+            id: ExchangeId(u64::MAX),
+            steps,
+            gives,
+            own: false,
+            textless: false,
+            deallocates: false,
+        };
+        unit.extend(last);
+        unit
+    }
+
+    /// It reaches to this byte.
+    pub(super) fn extend(&mut self, last: Mark) {
+        self.bytes = last.offset.wrapping_sub(self.first.offset).wrapping_add(1);
+        self.later = (self.derived() != last).then(|| Box::new(last));
+    }
+
+    /// The last byte.
+    pub(super) fn last(&self) -> Mark {
+        self.later.as_deref().copied().unwrap_or_else(|| self.derived())
+    }
+
+    /// The last byte, moved by the call that moved the first.
+    fn derived(&self) -> Mark {
+        let behind = self.bytes.saturating_sub(1);
+        let wire = u32::try_from(behind & 0xffff_ffff).unwrap_or(0);
+        let Mark { offset, wire_seq, .. } = self.first;
+        Mark { offset: offset.wrapping_add(behind), wire_seq: wire_seq.wrapping_add(wire), ..self.first }
+    }
+
+    /// Bytes of heap that go when it goes.
+    pub(super) fn heap(&self) -> usize {
+        let text = self.statement.as_ref().filter(|_| self.own).map_or(0, |statement| statement.heap());
+        text + self.later.as_ref().map_or(0, |_| size_of::<Mark>())
+    }
+}
