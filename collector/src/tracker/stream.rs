@@ -34,7 +34,7 @@ pub(super) struct Stream {
     pub(super) connection: Arc<Connection>,
     phase: Phase,
     /// Unread rests, in front of the next bytes of each direction.
-    rests: [Rest; 2],
+    rests: [Option<Box<Rest>>; 2],
     /// The watched side's role in the protocol, as far as known.
     role: Option<Role>,
     switches: u8,
@@ -77,7 +77,7 @@ pub(super) enum Ignored {
     OtherSide,
 }
 
-#[derive(Default)]
+/// Bytes that were offered and not consumed; not empty.
 struct Rest {
     bytes: Vec<u8>,
     /// Of its first byte.
@@ -155,8 +155,8 @@ impl Stream {
             Phase::Ignored(why) if hole.why != Lost::Gap => return ignore(*why, missing, counts),
             Phase::Ignored(_) => 0,
         };
-        let rest = std::mem::take(self.rest_mut(hole.dir));
-        let dropped = rest.bytes.len() as u64;
+        let rest = self.rest_mut(hole.dir).take();
+        let dropped = rest.as_ref().map_or(0, |rest| rest.bytes.len() as u64);
         counts.bytes.buffered -= dropped;
         match hole.why {
             Lost::Gap => counts.bytes.gap = counts.bytes.gap.wrapping_add(missing + dropped),
@@ -169,11 +169,11 @@ impl Stream {
                 counts.bytes.truncated += missing - skips + dropped;
             }
         }
-        if dropped > 0 {
+        if let Some(rest) = rest {
             hole.offset = rest.first.offset;
             hole.len = hole.len.map(|len| len.saturating_add(dropped));
+            context.buffers.put(rest.bytes);
         }
-        context.buffers.put(rest.bytes);
         match &mut self.phase {
             Phase::Parsing { parser, .. } => {
                 parser.hole(hole, context.out);
@@ -224,7 +224,7 @@ impl Stream {
             parser.close(None, how, at, context.out);
             self.emit(context);
         }
-        for rest in self.rests.iter_mut().map(std::mem::take) {
+        for rest in self.rests.iter_mut().filter_map(Option::take) {
             context.counts.bytes.buffered -= rest.bytes.len() as u64;
             ignore(Ignored::Unclassified, rest.bytes.len() as u64, context.counts);
             context.buffers.put(rest.bytes);
@@ -242,22 +242,20 @@ impl Stream {
             Phase::Detecting(Some(waiting), _) => waiting.memory(),
             _ => 0,
         };
-        self.heap + waiting + self.rests.iter().map(|rest| rest.bytes.capacity()).sum::<usize>()
+        self.heap
+            + waiting
+            + self.rests.iter().flatten().map(|rest| size_of::<Rest>() + rest.bytes.capacity()).sum::<usize>()
     }
 
     /// Offers a chunk behind what was kept, and keeps what is left.
     fn parse(&mut self, chunk: Chunk<'_>, context: &mut Context<'_, impl Sink>) {
         let dir = chunk.dir;
-        let mut rest = std::mem::take(self.rest_mut(dir));
-        if rest.bytes.is_empty() {
-            self.offer(chunk, context);
-        } else {
-            let kept = rest.bytes.len();
-            context.counts.bytes.buffered -= kept as u64;
-            context.buffers.append(&mut rest.bytes, chunk.bytes);
-            let kept = Kept { len: kept, first: rest.first };
-            self.offer(Chunk { kept, offset: rest.first.offset, bytes: &rest.bytes, ..chunk }, context);
-        }
+        let Some(mut rest) = self.rest_mut(dir).take() else { return self.offer(chunk, context) };
+        let kept = rest.bytes.len();
+        context.counts.bytes.buffered -= kept as u64;
+        context.buffers.append(&mut rest.bytes, chunk.bytes);
+        let kept = Kept { len: kept, first: rest.first };
+        self.offer(Chunk { kept, offset: rest.first.offset, bytes: &rest.bytes, ..chunk }, context);
         context.buffers.put(rest.bytes);
     }
 
@@ -284,7 +282,8 @@ impl Stream {
     fn keep(&mut self, chunk: &Chunk<'_>, context: &mut Context<'_, impl Sink>) {
         if !chunk.bytes.is_empty() {
             context.counts.bytes.buffered += chunk.bytes.len() as u64;
-            *self.rest_mut(chunk.dir) = Rest { bytes: context.buffers.copy(chunk.bytes), first: chunk.mark(0) };
+            let rest = Rest { bytes: context.buffers.copy(chunk.bytes), first: chunk.mark(0) };
+            *self.rest_mut(chunk.dir) = Some(Box::new(rest));
         }
     }
 
@@ -340,6 +339,7 @@ impl Stream {
         };
         // What the old parser left unread belongs to the new one.
         for (dir, rest) in [Direction::Ingress, Direction::Egress].into_iter().zip(std::mem::take(&mut self.rests)) {
+            let Some(rest) = rest else { continue };
             context.counts.bytes.buffered -= rest.bytes.len() as u64;
             let (kept, bytes) = (Kept { len: rest.bytes.len(), first: rest.first }, &rest.bytes);
             let Mark { time, pid, tid, task, offset, wire_seq } = rest.first;
@@ -450,7 +450,7 @@ impl Stream {
         context.sink.policy(self.connection.key, policy::IGNORE);
     }
 
-    fn rest_mut(&mut self, dir: Direction) -> &mut Rest {
+    fn rest_mut(&mut self, dir: Direction) -> &mut Option<Box<Rest>> {
         let [ingress, egress] = &mut self.rests;
         match dir {
             Direction::Ingress => ingress,
