@@ -64,7 +64,7 @@ fn connecting(sk: *const u8) {
     } else {
         return;
     };
-    if CONNS.insert(sk as u64, Conn::new(conn::ino::<Probe>(sk), role | bit::TCP), 0).is_err() {
+    if CONNS.insert(sk as u64, Conn::new(conn::ino::<Probe>(sk), role | bit::TCP, None), 0).is_err() {
         count::add(sidelight_events::maps::counter::MAP_FULL, 1);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     kernel::{Memory, Probe, offset},
     maps::{CONNS, POLICIES},
     select::{self, Tuple},
-    socket::{Call, Kind, now},
+    socket::{self, Call, Kind, now},
     tls::Bound,
 };
 
@@ -59,8 +59,8 @@ pub struct Conn {
     pub policies: u32,
     /// How much of it is captured.
     pub policy: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// A [`Kind`]; 0: not looked at yet.
+    pub kind: u32,
     /// Bytes written, where positions are counted.
     pub egress: u64,
     /// Bytes read, where positions are counted.
@@ -73,7 +73,7 @@ pub struct Conn {
 
 impl Conn {
     /// A connection of which nothing is known yet.
-    pub const fn new(ino: u64, flags: u32) -> Self {
+    pub const fn new(ino: u64, flags: u32, kind: Option<Kind>) -> Self {
         const NONE: Bound = Bound { tls: 0, tgid: 0, reserved: 0 };
         Self {
             ino,
@@ -82,7 +82,10 @@ impl Conn {
             ingress_next: 0,
             policies: 0,
             policy: policy::FULL,
-            reserved: 0,
+            kind: match kind {
+                Some(kind) => kind as u32,
+                None => 0,
+            },
             egress: 0,
             ingress: 0,
             egress_tls: NONE,
@@ -149,17 +152,37 @@ fn addresses(sk: *const u8) -> ([u32; 4], [u32; 4]) {
     }
 }
 
-/// The connection's entry, made if it is new; a sock that now is another socket ends the old one. `None`: map full.
+/// Why there is no entry of a connection.
+pub enum Missing {
+    /// Not a socket that is watched.
+    Foreign,
+    /// The map is full.
+    Full,
+}
+
+/// The connection's entry and its kind, if need be looked for in the socket. The entry is made if it is new; a sock that now
+/// is another socket ends the old one.
 #[inline(always)]
-pub fn find<M: Memory>(sk: *const u8, kind: Kind, key: ConnKey) -> Option<*mut Conn> {
+pub fn find<M: Memory>(sk: *const u8, kind: Option<Kind>, key: ConnKey) -> Result<(*mut Conn, Kind), Missing> {
+    let classify = || kind.or_else(|| socket::classify::<M>(sk)).ok_or(Missing::Foreign);
     if let Some(conn) = CONNS.get_ptr_mut(key.sock) {
         // SAFETY: `conn` points to a value of the map.
         if unsafe { (*conn).ino } == key.ino {
-            return Some(conn);
+            // SAFETY: as above.
+            let known = kind.or_else(|| Kind::from_code(unsafe { (*conn).kind }));
+            if let Some(kind) = known {
+                return Ok((conn, kind));
+            }
+            let kind = classify()?;
+            // SAFETY: as above.
+            unsafe { (*conn).kind = kind as u32 };
+            return Ok((conn, kind));
         }
+        let kind = classify()?;
         reused(conn, key.sock);
+        return create(sk, kind, key);
     }
-    create(sk, kind, key)
+    create(sk, classify()?, key)
 }
 
 /// Says that the connection known at this address is over, since when nobody knows.
@@ -174,7 +197,7 @@ fn reused(conn: *const Conn, sock: u64) {
 }
 
 #[inline(always)]
-fn create(sk: *const u8, kind: Kind, key: ConnKey) -> Option<*mut Conn> {
+fn create(sk: *const u8, kind: Kind, key: ConnKey) -> Result<(*mut Conn, Kind), Missing> {
     let mut flags = 0;
     if kind != Kind::Unix {
         let tuple = tuple(sk);
@@ -189,8 +212,8 @@ fn create(sk: *const u8, kind: Kind, key: ConnKey) -> Option<*mut Conn> {
             flags |= bit::FIN_SENT;
         }
     }
-    CONNS.insert(key.sock, Conn::new(key.ino, flags), 0).ok()?;
-    CONNS.get_ptr_mut(key.sock)
+    CONNS.insert(key.sock, Conn::new(key.ino, flags, Some(kind)), 0).map_err(|_| Missing::Full)?;
+    CONNS.get_ptr_mut(key.sock).map(|conn| (conn, kind)).ok_or(Missing::Full)
 }
 
 /// The other end is the daemon itself, or this one is.
@@ -218,7 +241,7 @@ pub fn policy(control: &Control, conn: *mut Conn, key: ConnKey) -> u32 {
 pub struct Positions {
     /// Of a write: its first byte; of a read: the position now.
     pub egress: u64,
-    /// Of a read: its first byte; of a write: the position now.
+    /// Of a read: its first byte; of a write: the position now, if it is to be announced.
     pub ingress: u64,
     /// `flags::CONTENDED` or nothing.
     pub flags: u16,
@@ -237,16 +260,14 @@ impl Positions {
     fn tcp<M: Memory>(sk: *const u8, conn: *mut Conn, call: &Call) -> Option<Self> {
         let tcp = M::tcp(sk)?;
         let mut egress: u32 = M::read(tcp, offset!(tcp_write_seq))?;
-        let mut ingress: u32 = M::read(tcp, offset!(tcp_copied_seq))?;
         let ulp: u64 = M::read(tcp, offset!(icsk_ulp_ops))?;
         // SAFETY: `conn` points to a value of the map.
         let conn = unsafe { &mut *conn };
         if conn.flags & bit::FIN_SENT != 0 {
             egress = egress.wrapping_sub(1);
         }
-        if fin_consumed::<M>(sk, tcp, ingress)? {
-            ingress = ingress.wrapping_sub(1);
-        }
+        let announced = conn.flags & bit::ANNOUNCED != 0;
+        let mut ingress = if call.direction == direction::EGRESS && announced { 0 } else { consumed::<M>(sk, tcp)? };
         let mut contended = false;
         if call.direction == direction::EGRESS {
             let next = egress;
@@ -281,16 +302,18 @@ impl Positions {
     }
 }
 
-/// A FIN counts one in `copied_seq`. It has been read when it arrived (`SOCK_DONE`, set by `tcp_fin` alone) and nothing
-/// before it is unread. <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L4563>
+/// Where reading stands: `copied_seq` without the FIN, which counts one in it. The FIN has been read when it arrived
+/// (`SOCK_DONE`, set by `tcp_fin` alone) and nothing before it is unread.
+/// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c#L4563>
 #[inline(always)]
-fn fin_consumed<M: Memory>(sk: *const u8, tcp: *const u8, copied: u32) -> Option<bool> {
+fn consumed<M: Memory>(sk: *const u8, tcp: *const u8) -> Option<u32> {
+    let copied: u32 = M::read(tcp, offset!(tcp_copied_seq))?;
     let received: u32 = M::read(tcp, offset!(tcp_rcv_nxt))?;
     if received != copied {
-        return Some(false);
+        return Some(copied);
     }
     let sk_flags: u64 = M::read(sk, offset!(sk_flags))?;
-    Some(sk_flags & SOCK_DONE != 0)
+    Some(if sk_flags & SOCK_DONE != 0 { copied.wrapping_sub(1) } else { copied })
 }
 
 /// Sends `Open` unless that was done. Positions are those before the call.

@@ -6,7 +6,7 @@
 use core::{arch::asm, hint::black_box};
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated};
-use sidelight_events::{ConnKey, DataHeader, MAX_CAPTURE, MAX_DEEP, flags};
+use sidelight_events::{DataHeader, MAX_CAPTURE, MAX_DEEP, flags};
 
 use crate::count;
 
@@ -118,39 +118,12 @@ pub fn messages_len(address: u64, count: u32) -> Option<u32> {
     Some(sum)
 }
 
-const NO_HEADER: DataHeader = DataHeader {
-    kind: 0,
-    direction: 0,
-    layer: 0,
-    mechanism: 0,
-    flags: 0,
-    reserved: 0,
-    cap_len: 0,
-    true_len: 0,
-    conn: ConnKey { sock: 0, ino: 0 },
-    tgid: 0,
-    tid: 0,
-    task: 0,
-    tls: 0,
-    begin_ns: 0,
-    end_ns: 0,
-    offset: 0,
-    other: 0,
-    wire_seq: 0,
-    reserved2: 0,
-};
-
 /// A place in a map for what [`data`] is told, of one thread at a time.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Scratch {
     header: DataHeader,
     buffers: Buffers,
-}
-
-impl Scratch {
-    /// Nothing.
-    pub const EMPTY: Self = Self { header: NO_HEADER, buffers: Buffers::NONE };
 }
 
 /// Submits one `Data` record; false when it was lost (and counted).

@@ -14,6 +14,7 @@ pub static OFFSETS: Offsets = Offsets {
     task_tgid: 0,
     task_signal: 0,
     signal_live: 0,
+    files_count: 0,
     files_fdt: 0,
     fdt_fd: 0,
     fdt_max_fds: 0,
@@ -106,16 +107,37 @@ impl Memory for Probe {
     }
 }
 
-/// The current process's table of open files (`struct fdtable`).
-#[inline(always)]
-pub fn descriptors() -> Option<*const u8> {
-    if offset!(has_current_task_btf) != 0 {
-        // SAFETY: has no preconditions.
-        let task = unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const();
-        Direct::read(Direct::read(task, offset!(task_files))?, offset!(files_fdt))
-    } else {
-        // SAFETY: has no preconditions.
-        let task = unsafe { bpf_get_current_task() } as *const u8;
-        Probe::read(Probe::read(task, offset!(task_files))?, offset!(files_fdt))
+/// The current task's open files.
+pub struct Files {
+    /// Tasks that have them (`files_struct.count`); who looks at them from outside may count too.
+    pub users: u32,
+    /// Length of `table`.
+    pub max: u32,
+    /// By descriptor: pointers to `struct file`.
+    pub table: *const u8,
+}
+
+impl Files {
+    /// `None`: a step that should work did not.
+    #[inline(always)]
+    pub fn current() -> Option<Self> {
+        if offset!(has_current_task_btf) != 0 {
+            // SAFETY: has no preconditions.
+            Self::of::<Direct>(unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const())
+        } else {
+            // SAFETY: has no preconditions.
+            Self::of::<Probe>(unsafe { bpf_get_current_task() } as *const u8)
+        }
+    }
+
+    #[inline(always)]
+    fn of<M: Memory>(task: *const u8) -> Option<Self> {
+        let files: *const u8 = M::read(task, offset!(task_files))?;
+        let fdt: *const u8 = M::read(files, offset!(files_fdt))?;
+        Some(Self {
+            users: M::read(files, offset!(files_count))?,
+            max: M::read(fdt, offset!(fdt_max_fds))?,
+            table: M::read(fdt, offset!(fdt_fd))?,
+        })
     }
 }

@@ -12,7 +12,7 @@ use sidelight_events::{
 use crate::{
     conn::Conn,
     select::Tuple,
-    syscall::InFlight,
+    syscall::{InFlight, Working},
     tls::{Inside, Object, ObjectKey},
 };
 
@@ -40,9 +40,12 @@ pub static POLICIES: LruHashMap<ConnKey, u32> = LruHashMap::with_max_entries(CON
 /// Sock address → what is known of the connection.
 #[map]
 pub static CONNS: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(CONNECTIONS, 0);
-/// pid_tgid → the socket call this thread is in (mechanism `SYSCALL`).
+/// pid_tgid → the socket call this thread is in (mechanism `SYSCALL`). An entry stays for the thread's next call.
 #[map]
-pub static CALLS: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(THREADS, 0);
+pub static CALLS: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(2 * THREADS, 0);
+/// Element 0: working memory of `sys_exit`, which the kernel never runs twice at a time on one CPU.
+#[map]
+pub static WORKING: PerCpuArray<Working> = PerCpuArray::with_max_entries(1, 0);
 /// pid_tgid → the TLS call this thread is in.
 #[map]
 pub static TLS_INSIDE: LruHashMap<u64, Inside> = LruHashMap::with_max_entries(THREADS, 0);

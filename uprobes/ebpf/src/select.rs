@@ -9,15 +9,28 @@ const EXCEPT: u32 = select::EXCEPT | select::EXCEPT_TREE | select::EXCEPT_EXE;
 
 /// What selection says of a process.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Verdict {
     /// Not watched, whatever the port.
-    Leave,
+    Leave = 0,
     /// Watched if one of the connection's ports is selected.
-    ByPort,
+    ByPort = 1,
     /// Watched unless one of the connection's ports is excepted.
-    Watch,
+    Watch = 2,
     /// User space has not decided yet.
-    Undecided,
+    Undecided = 3,
+}
+
+impl Verdict {
+    /// The verdict with this number; `Undecided` where there is none.
+    #[inline(always)]
+    pub fn from_code(code: u32) -> Self {
+        match code {
+            1 => Self::ByPort,
+            2 => Self::Watch,
+            _ => Self::Undecided,
+        }
+    }
 }
 
 /// Addresses and ports of a connection, as its owner sees them.

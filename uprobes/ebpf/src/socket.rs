@@ -6,11 +6,11 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use sidelight_events::{
     ConnKey, DataHeader, direction, flags, kind, layer,
-    maps::{Control, counter, policy},
+    maps::{Control, counter, mode, policy},
 };
 
 use crate::{
-    conn::{self, Positions},
+    conn::{self, Missing, Positions},
     copy::{self, Buffers, Scratch},
     count,
     kernel::{Memory, offset},
@@ -42,6 +42,19 @@ pub enum Kind {
     Mptcp = 2,
     /// AF_UNIX stream: positions are counted.
     Unix = 3,
+}
+
+impl Kind {
+    /// The kind with this number.
+    #[inline(always)]
+    pub fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Tcp),
+            2 => Some(Self::Mptcp),
+            3 => Some(Self::Unix),
+            _ => None,
+        }
+    }
 }
 
 /// A call that moved bytes.
@@ -93,44 +106,50 @@ pub fn classify<M: Memory>(sk: *const u8) -> Option<Kind> {
     }
 }
 
-/// The handler.
+/// The handler. `kind`: `None` if nobody has looked yet.
 #[inline(always)]
-pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind: Kind, ino: u64, call: &Call) {
-    if verdict == Verdict::Undecided {
-        return count::add(counter::UNDECIDED, 1);
+pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind: Option<Kind>, ino: u64, call: &Call) {
+    let mut kind = kind;
+    if verdict != Verdict::Watch || control.mode & mode::PORTS != 0 {
+        let Some(found) = kind.or_else(|| classify::<M>(sk)) else { return };
+        if verdict == Verdict::Undecided {
+            return count::add(counter::UNDECIDED, 1);
+        }
+        let (local, remote) = if found == Kind::Unix { (0, 0) } else { conn::ports::<M>(sk) };
+        if !select::connection(control, verdict, local, remote) {
+            return;
+        }
+        kind = Some(found);
     }
-    let (local, remote) = if kind == Kind::Unix { (0, 0) } else { conn::ports::<M>(sk) };
-    if !select::connection(control, verdict, local, remote) {
-        return;
-    }
+    let len = u64::from(call.len);
     let key = ConnKey { sock: sk as u64, ino };
-    let Some(conn) = conn::find::<M>(sk, kind, key) else {
-        count::add(counter::MAP_FULL, 1);
-        count::add(counter::CALLS, 1);
-        count::add(counter::BYTES_PRESENTED, u64::from(call.len));
-        return count::add(counter::BYTES_LOST, u64::from(call.len));
+    let (conn, kind) = match conn::find::<M>(sk, kind, key) {
+        Ok(found) => found,
+        Err(Missing::Foreign) => return,
+        Err(Missing::Full) => {
+            count::add_both((counter::CALLS, 1), (counter::MAP_FULL, 1));
+            return count::add_both((counter::BYTES_PRESENTED, len), (counter::BYTES_LOST, len));
+        }
     };
     if conn::is_ignored(conn) {
         return;
     }
-    count::add(counter::CALLS, 1);
     let Some(positions) = Positions::after::<M>(sk, kind, conn, call) else {
-        count::add(counter::BYTES_PRESENTED, u64::from(call.len));
-        count::add(counter::BYTES_LOST, u64::from(call.len));
-        count::add(counter::ATTEMPTED, 1);
-        return count::add(counter::FAULT, 1);
+        count::add_both((counter::CALLS, 1), (counter::BYTES_PRESENTED, len));
+        count::add(counter::BYTES_LOST, len);
+        return count::add_both((counter::ATTEMPTED, 1), (counter::FAULT, 1));
     };
     conn::announce::<M>(sk, kind, conn, key, call, &positions);
     let egress = call.direction == direction::EGRESS;
     let offset = if egress { positions.egress } else { positions.ingress };
     let wire_seq = if kind == Kind::Tcp { offset as u32 } else { 0 };
     if tls::on_socket_call(control, conn, key, call, wire_seq) {
-        return;
+        return count::add_both((counter::CALLS, 1), (counter::BYTES_CIPHERTEXT, len));
     }
-    count::add(counter::BYTES_PRESENTED, u64::from(call.len));
+    count::add_both((counter::CALLS, 1), (counter::BYTES_PRESENTED, len));
     let policy = conn::policy(control, conn, key);
     if policy == policy::IGNORE || positions.unusable {
-        return count::add(counter::BYTES_IGNORED, u64::from(call.len));
+        return count::add(counter::BYTES_IGNORED, len);
     }
     let header = DataHeader {
         kind: kind::DATA,
@@ -159,6 +178,6 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         _ => Buffers::NONE,
     };
     if !copy::data(header, buffers, call.scratch) {
-        count::add(counter::BYTES_LOST, u64::from(call.len));
+        count::add(counter::BYTES_LOST, len);
     }
 }

@@ -54,7 +54,7 @@ pub fn ended(ctx: &BtfTracePointContext, direction: u8) -> i32 {
         scratch: None,
     };
     let ino = conn::ino::<Direct>(sk);
-    socket::moved::<Direct>(control, verdict, sk, kind, ino, &call);
+    socket::moved::<Direct>(control, verdict, sk, Some(kind), ino, &call);
     0
 }
 

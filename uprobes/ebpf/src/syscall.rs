@@ -1,7 +1,8 @@
 //! Mechanism (b): `tp_btf/sys_enter` and `sys_exit`, switching on the call's number.
 //!
-//! In: the registers of a system call. At enter the descriptor is followed to its socket and noted in `CALLS`; at exit
-//! the bytes are there and so is the result. Out: a [`Call`], with the time it began.
+//! In: the registers of a system call. At enter the time is noted in `CALLS` and, if other tasks have the same descriptors
+//! and may close or replace this one during the call, the socket it stands for. At exit the bytes are there and so is the
+//! result. Out: a [`Call`], with the time it began.
 
 use aya_ebpf::programs::BtfTracePointContext;
 use sidelight_events::{direction, maps::counter, mechanism};
@@ -10,10 +11,10 @@ use crate::{
     conn::ids,
     copy::{self, Buffers, Scratch, layout},
     count,
-    kernel::{Direct, Memory, Probe, descriptors, offset},
-    maps::CALLS,
+    kernel::{Direct, Files, Memory, Probe, offset},
+    maps::{CALLS, WORKING},
     select::{self, Verdict},
-    socket::{self, Call, Kind, MSG_OOB, MSG_TRUNC, NOT_THE_STREAM, now},
+    socket::{self, Call, MSG_OOB, MSG_TRUNC, NOT_THE_STREAM, now},
 };
 
 /// Numbers of the system calls that move bytes through sockets (x86-64).
@@ -57,43 +58,58 @@ pub mod register {
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
-/// A socket call that has begun.
+/// A watched call that has begun.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct InFlight {
-    begun: Begun,
-    scratch: Scratch,
-}
-
-/// What was found at its beginning.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Begun {
+    begin_ns: u64,
     sk: u64,
     ino: u64,
-    begin_ns: u64,
+    /// One of [`socket_of`].
+    socket: u32,
+    /// A [`Verdict`].
+    verdict: u32,
+}
+
+/// Values of `InFlight::socket`.
+mod socket_of {
+    /// No call, or not a socket's.
+    pub const NONE: u32 = 0;
+    /// Nobody else has the descriptors: what they stand for at the end is what they stood for.
+    pub const AT_EXIT: u32 = 1;
+    /// `sk` and `ino` are those of the first descriptor.
+    pub const FIRST: u32 = 2;
+    /// `sk` and `ino` are those of splice's second one.
+    pub const SECOND: u32 = 3;
+}
+
+/// What is known of a call at its end, in memory that the verifier does not track: it would follow each way by which a value
+/// came about, and each value that something counted can have, through the rest of the program.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Working {
     buffers: Buffers,
-    /// Of several messages: bytes moved in all.
-    sum: u32,
+    sk: u64,
+    ino: u64,
+    len: u32,
     direction: u8,
-    kind: Kind,
-    reserved: [u8; 2],
+    reserved: [u8; 3],
+    scratch: Scratch,
 }
 
 /// A call as its number and arguments describe it.
 struct Described {
     direction: u8,
-    fd: u64,
     buffers: Buffers,
 }
 
 #[inline(always)]
 fn describe(regs: *const u8, nr: u64) -> Option<Described> {
     let get = |offset| Direct::read::<u64>(regs, offset).unwrap_or(0);
-    let (fd, second, third) = (get(register::DI), get(register::SI), get(register::DX));
+    let (second, third) = (get(register::SI), get(register::DX));
     let fourth = || get(register::R10);
-    let reads = |buffers| Some(Described { direction: direction::INGRESS, fd, buffers });
-    let writes = |buffers| Some(Described { direction: direction::EGRESS, fd, buffers });
+    let reads = |buffers| Some(Described { direction: direction::INGRESS, buffers });
+    let writes = |buffers| Some(Described { direction: direction::EGRESS, buffers });
     let receives = |flags: u64, buffers| match flags as i32 {
         flags if flags & NOT_THE_STREAM != 0 => None,
         flags if flags & MSG_TRUNC != 0 => reads(Buffers::NONE),
@@ -126,36 +142,26 @@ pub fn enter(ctx: &BtfTracePointContext) -> i32 {
     }
     let Some(control) = select::enabled() else { return 0 };
     let (tgid, tid) = ids();
-    if select::process(control, tgid) == Verdict::Leave {
+    let verdict = select::process(control, tgid);
+    if verdict == Verdict::Leave {
         return 0;
     }
     let regs: *const u8 = ctx.arg(0);
-    if !register::is_64_bit::<Direct>(regs) {
-        return 0;
-    }
-    let Some(mut call) = describe(regs, nr) else { return 0 };
-    let mut socket = resolve(call.fd);
-    if nr == number::SPLICE {
-        // One side is a pipe; the socket is the source or the target.
-        if socket.is_some() {
-            call.direction = direction::INGRESS;
-        } else {
-            socket = resolve(Direct::read(regs, register::DX).unwrap_or(u64::MAX));
+    let mut call = InFlight { begin_ns: now(), sk: 0, ino: 0, socket: socket_of::NONE, verdict: verdict as u32 };
+    match unresolved(Files::current()) {
+        Some(files) if files.users == 1 => call.socket = socket_of::AT_EXIT,
+        Some(files) => {
+            if let Some(Socket { sk, ino, which }) = either(&files, regs, nr) {
+                (call.sk, call.ino, call.socket) = (sk as u64, ino, which);
+            }
         }
+        None => {}
     }
-    let Some(Socket { sk, ino, kind }) = socket else { return 0 };
-    let begun = Begun {
-        sk: sk as u64,
-        ino,
-        begin_ns: now(),
-        buffers: call.buffers,
-        sum: 0,
-        direction: call.direction,
-        kind,
-        reserved: [0; 2],
-    };
-    let pid_tgid = (u64::from(tgid) << 32) | u64::from(tid);
-    if CALLS.insert(pid_tgid, InFlight { begun, scratch: Scratch::EMPTY }, 0).is_err() {
+    let thread = (u64::from(tgid) << 32) | u64::from(tid);
+    if let Some(entry) = CALLS.get_ptr_mut(thread) {
+        // SAFETY: `entry` points to a value of the map, which only this thread uses.
+        unsafe { *entry = call };
+    } else if call.socket != socket_of::NONE && CALLS.insert(thread, call, 0).is_err() {
         count::add(counter::MAP_FULL, 1);
     }
     0
@@ -169,41 +175,87 @@ pub fn exit(ctx: &BtfTracePointContext) -> i32 {
     if !is_watched(nr) {
         return 0;
     }
-    let Some(control) = select::enabled() else { return 0 };
     let (tgid, tid) = ids();
-    let pid_tgid = (u64::from(tgid) << 32) | u64::from(tid);
-    let Some(entry) = CALLS.get_ptr_mut(pid_tgid) else { return 0 };
+    let Some(entry) = CALLS.get_ptr_mut((u64::from(tgid) << 32) | u64::from(tid)) else { return 0 };
+    // SAFETY: `entry` points to a value of the map, which only this thread uses.
+    let call = unsafe { entry.read_volatile() };
+    if call.socket == socket_of::NONE {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { (*entry).socket = socket_of::NONE };
     let result: i64 = ctx.arg(1);
-    let mut len = result as u32;
-    if result > 0 && (nr == number::SENDMMSG || nr == number::RECVMMSG) {
+    if result <= 0 {
+        return 0;
+    }
+    let Some(control) = select::enabled() else { return 0 };
+    let mut verdict = Verdict::from_code(call.verdict);
+    if verdict == Verdict::Undecided {
+        verdict = select::process(control, tgid);
+        if verdict == Verdict::Leave {
+            return 0;
+        }
+    }
+    let Some(working) = WORKING.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the element is this program's alone until it ends, see `WORKING`.
+    if !unsafe { found(&mut *working, regs, nr, &call) } {
+        return 0;
+    }
+    if nr == number::SENDMMSG || nr == number::RECVMMSG {
         let address = Direct::read(regs, register::SI).unwrap_or(0);
-        let Some(sum) = copy::messages_len(address, len) else {
+        let Some(sum) = copy::messages_len(address, result as u32) else {
             count::add(counter::UNRESOLVED, 1);
-            let _ = CALLS.remove(pid_tgid);
             return 0;
         };
-        // Both go through memory that the verifier does not track: having counted, it knows each value they can have, and
-        // would follow all of them through the rest of the program.
-        // SAFETY: `entry` points to a value of the map, which only this thread uses.
+        // SAFETY: as above.
         unsafe {
-            (&raw mut (*entry).begun.buffers.count).write_volatile(len);
-            (&raw mut (*entry).begun.sum).write_volatile(sum);
-            len = (&raw const (*entry).begun.sum).read_volatile();
+            (&raw mut (*working).buffers.count).write_volatile(result as u32);
+            (&raw mut (*working).len).write_volatile(sum);
         }
+    } else {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*working).len).write_volatile(result as u32) };
     }
-    if result > 0 {
-        // SAFETY: as above; volatile for the same reason.
-        let (begun, scratch) = unsafe { ((&raw const (*entry).begun).read_volatile(), &raw mut (*entry).scratch) };
-        let Begun { sk, ino, begin_ns, buffers, kind, direction, .. } = begun;
-        let scratch = Some(scratch);
-        let call = Call { tgid, tid, direction, mechanism: mechanism::SYSCALL, len, begin_ns, buffers, scratch };
-        let verdict = select::process(control, tgid);
-        if verdict != Verdict::Leave {
-            socket::moved::<Probe>(control, verdict, sk as *const u8, kind, ino, &call);
-        }
-    }
-    let _ = CALLS.remove(pid_tgid);
+    // SAFETY: as above.
+    let (sk, ino, len, direction, buffers, scratch) = unsafe {
+        (
+            (&raw const (*working).sk).read_volatile(),
+            (&raw const (*working).ino).read_volatile(),
+            (&raw const (*working).len).read_volatile(),
+            (&raw const (*working).direction).read_volatile(),
+            (&raw const (*working).buffers).read_volatile(),
+            Some(&raw mut (*working).scratch),
+        )
+    };
+    let begin_ns = call.begin_ns;
+    let call = Call { tgid, tid, direction, mechanism: mechanism::SYSCALL, len, begin_ns, buffers, scratch };
+    socket::moved::<Probe>(control, verdict, sk as *const u8, None, ino, &call);
     0
+}
+
+/// Describes the call and finds its socket; false if there is nothing to be seen.
+#[inline(always)]
+fn found(working: &mut Working, regs: *const u8, nr: u64, call: &InFlight) -> bool {
+    if !register::is_64_bit::<Direct>(regs) {
+        return false;
+    }
+    let Some(Described { mut direction, buffers }) = describe(regs, nr) else { return false };
+    let mut socket = Socket { sk: call.sk as *const u8, ino: call.ino, which: call.socket };
+    if call.socket == socket_of::AT_EXIT {
+        let Some(found) = unresolved(Files::current()).and_then(|files| either(&files, regs, nr)) else { return false };
+        socket = found;
+    }
+    if nr == number::SPLICE && socket.which == socket_of::FIRST {
+        direction = direction::INGRESS;
+    }
+    // SAFETY: plain places in a map.
+    unsafe {
+        (&raw mut working.sk).write_volatile(socket.sk as u64);
+        (&raw mut working.ino).write_volatile(socket.ino);
+        (&raw mut working.direction).write_volatile(direction);
+        (&raw mut working.buffers).write_volatile(buffers);
+    }
+    true
 }
 
 #[inline(always)]
@@ -227,24 +279,33 @@ fn is_watched(nr: u64) -> bool {
     )
 }
 
-/// A stream socket behind a descriptor.
+/// A socket behind a descriptor.
 struct Socket {
     sk: *const u8,
     ino: u64,
-    kind: Kind,
+    /// `FIRST` or `SECOND` of [`socket_of`].
+    which: u32,
 }
 
-/// Follows task → files → descriptor table → file → socket → sock. `None`: not open, no stream socket.
+/// The call's socket. Of splice one side is a pipe; the socket is the source or the target.
 #[inline(always)]
-fn resolve(fd: u64) -> Option<Socket> {
-    let fdt = unresolved(descriptors())?;
-    let max: u32 = unresolved(Probe::read(fdt, offset!(fdt_max_fds)))?;
-    let fd = fd as u32;
-    if fd >= max {
+fn either(files: &Files, regs: *const u8, nr: u64) -> Option<Socket> {
+    let descriptor = |register| Direct::read::<u64>(regs, register).unwrap_or(u64::MAX) as u32;
+    let first = resolve(files, descriptor(register::DI));
+    if first.is_some() || nr != number::SPLICE {
+        return first;
+    }
+    let second = resolve(files, descriptor(register::DX))?;
+    Some(Socket { which: socket_of::SECOND, ..second })
+}
+
+/// Follows descriptor → file → socket → sock. `None`: not open, no socket.
+#[inline(always)]
+fn resolve(files: &Files, fd: u32) -> Option<Socket> {
+    if fd >= files.max {
         return None;
     }
-    let table: *const u8 = Probe::read(fdt, offset!(fdt_fd))?;
-    let file: *const u8 = Probe::read(table, fd as usize * 8)?;
+    let file: *const u8 = Probe::read(files.table, fd as usize * 8)?;
     if file.is_null() {
         return None;
     }
@@ -254,8 +315,10 @@ fn resolve(fd: u64) -> Option<Socket> {
     }
     let socket: *const u8 = unresolved(Probe::read(file, offset!(file_private_data)))?;
     let sk: *const u8 = unresolved(Probe::read(socket, offset!(socket_sk)))?;
-    let kind = socket::classify::<Probe>(sk)?;
-    Some(Socket { sk, ino: unresolved(Probe::read(inode, offset!(inode_ino)))?, kind })
+    if sk.is_null() {
+        return None;
+    }
+    Some(Socket { sk, ino: unresolved(Probe::read(inode, offset!(inode_ino)))?, which: socket_of::FIRST })
 }
 
 /// Counts a step that should have worked.

@@ -303,7 +303,6 @@ pub fn on_socket_call(control: &Control, conn: *mut Conn, key: ConnKey, call: &C
     } else if bound.tls == 0 {
         return false;
     }
-    count::add(counter::BYTES_CIPHERTEXT, u64::from(call.len));
     true
 }
 

@@ -90,6 +90,7 @@ pub struct Offsets {
     pub task_tgid: u32,
     pub task_signal: u32,
     pub signal_live: u32,
+    pub files_count: u32,
     pub files_fdt: u32,
     pub fdt_fd: u32,
     pub fdt_max_fds: u32,

@@ -60,6 +60,7 @@ pub(crate) fn offsets(btf: &[u8]) -> Result<Offsets, BtfError> {
         task_tgid: at("task_struct", "tgid")?,
         task_signal: at("task_struct", "signal")?,
         signal_live: at("signal_struct", "live")?,
+        files_count: at("files_struct", "count")?,
         files_fdt: at("files_struct", "fdt")?,
         fdt_fd: at("fdtable", "fd")?,
         fdt_max_fds: at("fdtable", "max_fds")?,

@@ -137,6 +137,11 @@ fn a_socket_passed_to_another_process_stays_the_same_connection() {
 }
 
 #[test]
+fn a_call_belongs_to_the_socket_its_descriptor_stood_for_when_it_began() {
+    exactly("replaced");
+}
+
+#[test]
 fn a_fin_read_with_the_last_bytes_is_none_of_them() {
     for attach in both() {
         let (said, capture) = play("fin", attach);

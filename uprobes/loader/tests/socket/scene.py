@@ -350,6 +350,40 @@ def passed():
     received(client, exact(client, 4))
 
 
+def waiting(descriptor):
+    """A thread inside read(2) of the descriptor, and the list its bytes go to."""
+    got = []
+    thread = threading.Thread(target=lambda: got.append(os.read(descriptor, 100)))
+    thread.start()
+    inside = f"0 {descriptor:#x} "
+    while not open(f"/proc/self/task/{thread.native_id}/syscall").read().startswith(inside):
+        pass
+    return thread, got
+
+
+def replaced():
+    """While a call waits, another thread puts another file in the place of its descriptor."""
+    client, server = pair()
+    _, other = pair()
+    kept = server.dup()
+    thread, got = waiting(server.fileno())
+    os.dup2(other.fileno(), server.fileno())
+    client.sendall(b"for the first")
+    sent(client, b"for the first")
+    thread.join()
+    received(kept, got[0])
+    # What is read from a pipe is no socket's.
+    read_end, write_end = os.pipe()
+    thread, got = waiting(read_end)
+    os.dup2(kept.fileno(), read_end)
+    os.write(write_end, b"from the pipe")
+    thread.join()
+    assert got == [b"from the pipe"]
+    client.sendall(b"and on")
+    sent(client, b"and on")
+    received(kept, exact(kept, 6))
+
+
 def older(sockets):
     client, server = sockets
     client.sendall(b"later")
