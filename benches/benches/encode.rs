@@ -106,7 +106,10 @@ fn encode(c: &mut Criterion) {
     group.throughput(Throughput::Elements(SPANS));
     let mut encoder = TraceEncoder::new();
     let mut batches = Vec::new();
-    for (name, spans) in [("otlp", spans(request, 12)), ("otlp, database", spans(query, 10))] {
+    for (name, exchange, attributes) in
+        [("otlp", request as fn(u64) -> Box<Exchange>, 12), ("otlp, database", query, 10)]
+    {
+        let spans = spans(exchange, attributes);
         group.bench_function(name, |bench| {
             bench.iter(|| {
                 batches.clear();
@@ -154,7 +157,10 @@ fn record(c: &mut Criterion) {
     let mut metrics = Metrics::new();
     let mut group = c.benchmark_group("metrics");
     group.throughput(Throughput::Elements(SPANS));
-    for (name, spans) in [("record", spans(request, 12)), ("record, database", spans(query, 10))] {
+    for (name, exchange, attributes) in
+        [("record", request as fn(u64) -> Box<Exchange>, 12), ("record, database", query, 10)]
+    {
+        let spans = spans(exchange, attributes);
         group.bench_function(name, |bench| {
             bench.iter(|| black_box(&spans).iter().for_each(|span| metrics.record(span)))
         });

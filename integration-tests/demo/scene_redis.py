@@ -35,7 +35,8 @@ def main(folder, seconds):
     client = ["redis-cli", "-h", "127.0.0.1", "-p", str(port)]
     try:
         wait_until_listening(port, server)
-        subprocess.run(client, input=COMMANDS, text=True, check=True, stdout=subprocess.DEVNULL)
+        for command in COMMANDS.strip().splitlines():
+            subprocess.run([*client, *command.split()], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(
             ["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-P", "16", "-c", "4", "-t", "set,get,incr,lpush", "-q",
              "-n", str(max(64, int(seconds * REQUESTS_A_SECOND)))],
@@ -64,8 +65,9 @@ def counted(folder):
 def labels(span):
     """The same words of a span."""
     if re.search(r" redis(/| |$)", span.rest):
-        if not span.rest.startswith("NOSUCHCOMMAND"):  # no statistics of what is no command
-            yield re.match(r"[A-Za-z]*", span.rest)[0].upper()
+        # the query text stands behind the name; what is no command has neither a text nor statistics
+        if command := re.match(r"\w+", span.rest.partition(": ")[2]):
+            yield command[0].upper()
         if error := re.search(r" error=(\S+)", span.rest):
             yield f"error {error[1]}"
 
