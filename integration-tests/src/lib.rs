@@ -4,6 +4,7 @@
 //! * [`daemon`]: the `sidelight` binary, its start, its stop and its ledgers.
 //! * [`spans`]: its OTLP/JSON lines as values to compare.
 //! * [`otlp_sink`]: an OTLP end point that records, and fails as it is told.
+//! * [`points`]: the end point's metrics as values to compare.
 //! * [`peers`]: nginx, certificates, ports.
 //!
 //! Everything here panics when it fails, with what it saw: that is the test's message.
@@ -14,6 +15,7 @@
 pub mod daemon;
 pub mod otlp_sink;
 pub mod peers;
+pub mod points;
 pub mod scene;
 pub mod spans;
 

@@ -3,75 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
-use opentelemetry_proto::tonic::{
-    common::v1::{KeyValue, any_value::Value},
-    metrics::v1::{
-        AggregationTemporality, HistogramDataPoint, Metric, metric::Data, number_data_point::Value as Number,
-    },
-};
 use sidelight_integration_tests::{
     daemon::{Daemon, Stopped},
     otlp_sink::{Message, Protocol, Reply, Sink},
     peers::Nginx,
+    points::{attributes, count, health, last_points},
     scene::Scene,
     serial,
     spans::{Kind, Span, exchanges},
 };
 
-/// As the conventions advise for HTTP durations.
-const BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 const INTERVAL: (&str, &str) = ("OTEL_METRIC_EXPORT_INTERVAL", "500");
-
-type Attributes = BTreeMap<String, String>;
-
-fn attributes(list: &[KeyValue]) -> Attributes {
-    let text = |pair: &KeyValue| match pair.value.as_ref().and_then(|any| any.value.as_ref()) {
-        Some(Value::StringValue(text)) => text.clone(),
-        Some(Value::IntValue(number)) => number.to_string(),
-        other => panic!("{}: {other:?}", pair.key),
-    };
-    list.iter().map(|pair| (pair.key.clone(), text(pair))).collect()
-}
-
-/// Every metric that arrived, in order, with its resource.
-fn metrics(sinks: &[&Sink]) -> Vec<(Attributes, Metric)> {
-    let mut all = Vec::new();
-    for group in sinks.iter().flat_map(|sink| sink.metrics()).flat_map(|request| request.resource_metrics) {
-        let resource = attributes(&group.resource.unwrap_or_default().attributes);
-        let found = group.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
-        all.extend(found.map(|metric| (resource.clone(), metric)));
-    }
-    all
-}
-
-/// The last point of every series of a duration histogram; each point is checked, and that no series goes back.
-fn last_points(sinks: &[&Sink], name: &str) -> Vec<(Attributes, HistogramDataPoint)> {
-    let mut last = BTreeMap::new();
-    for (resource, metric) in metrics(sinks).into_iter().filter(|(_, metric)| metric.name == name) {
-        assert_eq!(metric.unit, "s");
-        let Some(Data::Histogram(histogram)) = metric.data else { panic!("{name} is no histogram") };
-        assert_eq!(histogram.aggregation_temporality, i32::from(AggregationTemporality::Cumulative));
-        for point in histogram.data_points {
-            assert_eq!(point.explicit_bounds, BOUNDS);
-            assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
-            let key = (resource.clone(), attributes(&point.attributes), point.start_time_unix_nano);
-            let before = last.insert(key, point.clone()).map_or(0, |before: HistogramDataPoint| before.count);
-            assert!(before <= point.count, "{name} went back from {before}: {point:?}");
-        }
-    }
-    last.into_iter().map(|((resource, ..), point)| (resource, point)).collect()
-}
-
-fn count(sinks: &[&Sink], name: &str) -> usize {
-    last_points(sinks, name).iter().map(|(_, point)| usize::try_from(point.count).unwrap()).sum()
-}
 
 /// Requests of every sort; gives how many there are. Those below `/silent/` belong to a trace that is not sampled.
 fn traffic(scene: &mut Scene, nginx: &Nginx) -> usize {
@@ -138,22 +84,6 @@ fn assert_metrics(sinks: &[&Sink], requests: usize) {
             assert!(point.start_time_unix_nano < point.time_unix_nano);
         }
     }
-}
-
-/// The last values of the daemon's own metrics, attributes summed.
-fn health(sinks: &[&Sink]) -> BTreeMap<String, i64> {
-    let own = metrics(sinks).into_iter().filter(|(resource, _)| resource["service.name"] == "sidelight");
-    let mut last = BTreeMap::new();
-    for (_, metric) in own {
-        let points = match metric.data {
-            Some(Data::Sum(sum)) => sum.data_points,
-            Some(Data::Gauge(gauge)) => gauge.data_points,
-            other => panic!("{}: {other:?}", metric.name),
-        };
-        let whole = |value| if let Some(Number::AsInt(number)) = value { number } else { 0 };
-        last.insert(metric.name, points.into_iter().map(|point| whole(point.value)).sum());
-    }
-    last
 }
 
 fn assert_health(sinks: &[&Sink], stopped: &Stopped) {
@@ -305,7 +235,7 @@ fn its_own_export_is_not_seen_at_either_end() {
             assert_eq!(exchanges(&sink.values(), kind), expected, "{kind:?}, {name}\n{}", stopped.stderr);
         }
         assert_eq!(stopped.ledger("exchanges", "begun"), 2 * expected.len() as u64, "{}", stopped.stderr);
-        // HTTP/2 is not read, but its bytes would be counted.
+        // What it could not read would be counted.
         for entry in ["unclassified", "ignored"] {
             assert_eq!(stopped.ledger("bytes", entry), 0, "{entry}, {name}\n{}", stopped.stderr);
         }
