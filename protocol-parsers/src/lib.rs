@@ -23,6 +23,7 @@ mod forwarded;
 pub mod fuzzing;
 pub mod http1;
 pub mod http2;
+pub mod mysql;
 pub mod postgresql;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -44,4 +45,5 @@ pub use exchange::{
 
 /// Every protocol this build knows, strongest signature first. A new protocol is an entry here, a module, and at most one
 /// change to its family's mapper in the collector.
-pub static PROTOCOLS: &[&Protocol] = &[&http2::PROTOCOL, &http1::PROTOCOL, &postgresql::PROTOCOL, &redis::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] =
+    &[&http2::PROTOCOL, &http1::PROTOCOL, &postgresql::PROTOCOL, &mysql::PROTOCOL, &redis::PROTOCOL];
