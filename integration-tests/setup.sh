@@ -1,10 +1,10 @@
 #!/bin/bash
-# Installs what is missing, and nothing else: from Debian's packages and from crates.io; peers/build.sh adds what the gRPC peers need.
+# Installs what is missing, and nothing else: from Debian's packages and from crates.io; peers/build.sh adds what the gRPC and MySQL peers need.
 #
 #   setup.sh build    a C compiler and linker (cargo needs one)
 #   setup.sh demo [PROTOCOL]    and what the demo of http (the default), grpc, postgresql, mysql or redis runs
 #   setup.sh test     and what the tests run: servers, load generators, guests, the eBPF tool chain, the licence check;
-#                     needs Go and Node.js for the gRPC peers
+#                     needs Go and Node.js for the peers
 set -eu
 
 # The last versions that were compared byte for byte stand in uprobes/ebpf/TOOLCHAIN.

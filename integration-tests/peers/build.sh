@@ -1,19 +1,21 @@
 #!/bin/bash
-# Builds the gRPC peers into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and package.json. What is there already and
+# Builds the gRPC and MySQL peers into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and package.json. What is there already and
 # not older than its sources stays.
 #
-#   build.sh [go|rust|python|node]...    those, or all
+#   build.sh [go|rust|python|node|mysql]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
+PYMYSQL=1.1.2
+MYSQL_CONNECTOR=9.5.0
 
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-wanted=" ${*:-go rust python node} "
-for tool in go:go rust:cargo node:node node:npm; do
+wanted=" ${*:-go rust python node mysql} "
+for tool in go:go mysql:go rust:cargo node:node node:npm; do
     case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
-    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the gRPC peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
+    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
 done
 
 # current LANGUAGE: whether the peer is newer than all its sources, or not wanted
@@ -47,3 +49,14 @@ if ! current node; then
     npm ci --silent --ignore-scripts --no-fund --no-audit --prefix "$cache/node"
     script node "NODE_PATH='$cache/node/node_modules' exec node '$here/grpc-node/peer.js' \"\$@\""
 fi
+case $wanted in
+    *" mysql "*)
+        if ! { [ -x "$cache/mysql-go" ] && [ -z "$(find mysql-go build.sh -newer "$cache/mysql-go" -type f)" ]; }; then
+            rm -rf "$cache/mysql-python"
+            /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-cache-dir \
+                --target "$cache/mysql-python" --only-binary :all: "PyMySQL==$PYMYSQL" "mysql-connector-python==$MYSQL_CONNECTOR"
+            (cd mysql-go && GOWORK=off go build -o "$cache/mysql-go" .)
+            touch "$cache/mysql-go"
+        fi
+        ;;
+esac

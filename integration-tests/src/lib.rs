@@ -5,7 +5,7 @@
 //! * [`spans`]: its OTLP/JSON lines as values to compare.
 //! * [`otlp_sink`]: an OTLP end point that records, and fails as it is told.
 //! * [`points`]: the end point's metrics as values to compare.
-//! * [`peers`]: nginx, certificates, ports.
+//! * [`peers`]: nginx, certificates, ports; [`mariadb`]: a MariaDB server.
 //!
 //! Everything here panics when it fails, with what it saw: that is the test's message.
 
@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness of tests: it panics with what it saw")]
 
 pub mod daemon;
+pub mod mariadb;
 pub mod otlp_sink;
 pub mod peers;
 pub mod points;

@@ -1,0 +1,267 @@
+//! MariaDB and its clients: the CLI, PyMySQL, mysql-connector-python (pure Python), a Go pool; plain, TLS, compressed. What each
+//! client asks is what its spans say, what the server's spans say, and what the server's general log counts.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use sidelight_integration_tests::{
+    daemon::Daemon,
+    mariadb::Mariadb,
+    scene::Scene,
+    serial,
+    spans::{Kind, Span},
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Queries, errors, another database, several results, a file.
+const PYMYSQL: &str = "
+import sys, pymysql
+port, rounds, authority = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+tls = dict(ssl={'ca': authority}) if authority else {}
+db = pymysql.connect(host='127.0.0.1', port=port, user='app', password='app-secret', database='shop', autocommit=True,
+                     local_infile=True, client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS, **tls)
+cursor = db.cursor()
+def fails(number, sql):
+    try: cursor.execute(sql)
+    except pymysql.MySQLError as error: assert error.args[0] == number, error
+    else: raise SystemExit(sql + ' succeeded')
+for i in range(rounds):
+    cursor.execute('SELECT id, name FROM items WHERE id = %s', (i % 3 + 1,))
+    assert len(cursor.fetchall()) == 1
+    if i % 10 == 0: fails(1062, \"INSERT INTO items VALUES (1, 'dup-secret', 1)\")
+    if i % 20 == 0: fails(1064, 'SELEC 1')
+    if i % 25 == 0: fails(1146, 'SELECT a FROM missing')
+    if i % 50 == 0: db.ping(reconnect=False)
+cursor.execute('USE other')
+db.select_db('shop')
+cursor.execute('SELECT 1; SELECT 2, 3')
+assert cursor.nextset()
+with open(sys.argv[4], 'w') as file: file.writelines('%d,row-secret %d,1.5\\n' % (100 + i, i) for i in range(3000))
+cursor.execute(\"LOAD DATA LOCAL INFILE %s INTO TABLE items FIELDS TERMINATED BY ','\", (sys.argv[4],))
+assert cursor.rowcount == 3000
+cursor.execute('SELECT name FROM items')
+assert len(cursor.fetchall()) == 3003
+cursor.execute('DELETE FROM items WHERE id >= %s', (100,))
+cursor.execute(\"INSERT INTO items VALUES (100, %s, 1)\", ('x' * 150,))
+cursor.execute('SELECT REPEAT(name, 1000) FROM items WHERE id = 100')
+assert len(cursor.fetchall()[0][0]) == 150000
+cursor.execute('DELETE FROM items WHERE id >= %s', (100,))
+db.close()
+";
+
+fn pymysql(rounds: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for i in 0..rounds {
+        all.push("[shop] SELECT id, name FROM items WHERE id = ? 1 rows");
+        let mut each = |period: usize, line| all.extend((i % period == 0).then_some(line));
+        each(10, "[shop] INSERT INTO items VALUES (?, ?, ?) 1062");
+        each(20, "[shop] SELEC ? 1064");
+        each(25, "[shop] SELECT a FROM missing 1146");
+    }
+    all.extend([
+        "[other] USE other",
+        "[shop] INIT_DB",
+        "[shop] SELECT ?; SELECT ?, ? 2 rows",
+        "[shop] LOAD DATA LOCAL INFILE ? INTO TABLE items FIELDS TERMINATED BY ?",
+        "[shop] SELECT name FROM items 3003 rows",
+        "[shop] DELETE FROM items WHERE id >= ?",
+        "[shop] INSERT INTO items VALUES (?, ?, ?)",
+        "[shop] SELECT REPEAT(name, ?) FROM items WHERE id = ? 1 rows",
+        "[shop] DELETE FROM items WHERE id >= ?",
+    ]);
+    sorted(all.into_iter().map(str::to_owned))
+}
+
+/// Prepared statements; the connector prepares once a cursor and executes for each call.
+const CONNECTOR: &str = "
+import sys, mysql.connector
+port, rounds, compress = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == 'compress'
+db = mysql.connector.connect(host='127.0.0.1', port=port, user='app', password='app-secret', database='shop',
+                             use_pure=True, compress=compress, ssl_disabled=True, autocommit=True)
+found = db.cursor(prepared=True)
+for i in range(rounds):
+    found.execute('SELECT id, name, price FROM items WHERE id = %s AND name <> %s', (i % 3 + 1, 'bind-secret'))
+    assert len(found.fetchall()) == 1
+changed = db.cursor(prepared=True)
+for i in range(rounds):
+    changed.execute('UPDATE items SET price = %s WHERE id = %s', (i, 2))
+wrong = db.cursor(prepared=True)
+try: wrong.execute('SELECT a FROM missing WHERE b = %s', (1,))
+except mysql.connector.Error as error: assert error.errno == 1146, error
+else: raise SystemExit('it is there')
+found.close(); changed.close()
+text = db.cursor()
+text.execute('SELECT name, REPEAT(name, 2000) FROM items')
+assert len(text.fetchall()) == 3
+db.close()
+";
+
+fn connector(rounds: usize) -> Vec<String> {
+    let (select, update) =
+        ("SELECT id, name, price FROM items WHERE id = ? AND name <> ?", "UPDATE items SET price = ? WHERE id = ?");
+    let mut all = vec![
+        format!("[shop] PREPARE {select}"),
+        format!("[shop] PREPARE {update}"),
+        "[shop] PREPARE SELECT a FROM missing WHERE b = ? 1146".to_owned(),
+        "[shop] SELECT name, REPEAT(name, ?) FROM items 3 rows".to_owned(),
+    ];
+    for _ in 0..rounds {
+        all.push(format!("[shop] EXECUTE {select} 1 rows"));
+        all.push(format!("[shop] EXECUTE {update}"));
+    }
+    sorted(all)
+}
+
+fn pool(rounds: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for i in 0..8 * rounds {
+        all.push("[shop] EXECUTE SELECT id, name, price FROM items WHERE id = ? 1 rows".to_owned());
+        all.push("[shop] PREPARE UPDATE items SET price = price + ? WHERE id = ?".to_owned());
+        all.push("[shop] EXECUTE UPDATE items SET price = price + ? WHERE id = ?".to_owned());
+        all.extend((i % 10 == 0).then(|| "[shop] INSERT INTO items VALUES (?, ?, ?) 1062".to_owned()));
+    }
+    sorted(all)
+}
+
+const CLI: &str = "SELECT * FROM items; USE other; SHOW TABLES; SELECT nothing";
+
+fn cli() -> Vec<String> {
+    sorted(
+        [
+            "[other] INIT_DB",
+            "[other] SELECT nothing 1054",
+            "[other] SHOW TABLES 0 rows",
+            "[shop] SELECT * FROM items 3 rows",
+            // It asks where it is before it changes the database.
+            "[shop] SELECT DATABASE() 1 rows",
+        ]
+        .map(str::to_owned),
+    )
+}
+
+fn sorted(lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<_> = lines.into_iter().collect();
+    lines.sort();
+    lines
+}
+
+/// `[NAMESPACE] OPERATION TEXT STATUS N rows`.
+fn line(span: &Span) -> String {
+    let namespace = format!("[{}]", span.get("db.namespace"));
+    let rows = match span.get("db.response.returned_rows") {
+        "" => String::new(),
+        rows => format!("{rows} rows"),
+    };
+    let words = [
+        namespace.as_str(),
+        span.get("db.operation.name"),
+        span.get("db.query.text"),
+        span.get("db.response.status_code"),
+        &rows,
+    ];
+    assert_eq!(span.status == 2, !span.get("db.response.status_code").is_empty(), "{span:?}");
+    words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
+}
+
+/// The lines of spans, but for what connecting brings.
+fn lines<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<String> {
+    sorted(spans.map(line).filter(|line| !line.contains("] SET ") && !line.contains("@@")))
+}
+
+fn count(lines: &[String]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    lines.iter().for_each(|line| *counts.entry(line.as_str()).or_default() += 1);
+    counts
+}
+
+fn peer(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/peers").join(name);
+    assert!(path.exists(), "{} is missing: run integration-tests/setup.sh test", path.display());
+    path.display().to_string()
+}
+
+/// Runs one client beside a server that is watched as well, and compares.
+fn compare(expected: Vec<String>, run: impl FnOnce(&mut Scene, &Mariadb) -> &'static str) {
+    let mut scene = Scene::new();
+    let server = Mariadb::start(&mut scene);
+    let daemon = Daemon::watch(&scene, &[]);
+    let service = run(&mut scene, &server);
+    daemon.wait_for_spans(2 * expected.len(), LIMIT);
+    let stopped = daemon.stop();
+    stopped.assert_nothing_lost();
+    let commands = server.commands();
+    let logged: usize = ["Query", "Prepare", "Execute", "Init DB"].iter().filter_map(|name| commands.get(*name)).sum();
+    for (kind, owner) in [(Kind::Client, service), (Kind::Server, "mariadbd")] {
+        let spans = || stopped.spans.iter().filter(move |span| span.kind == kind);
+        assert_eq!(spans().count(), logged, "{kind:?} {commands:?}\n{}", stopped.stderr);
+        assert!(spans().all(|span| span.service() == owner), "{kind:?}");
+        let mut seen = lines(spans());
+        if service == "mysql-go" {
+            // How many connections prepare the shared statement is the pool's choice.
+            seen.retain(|line| line != "[shop] PREPARE SELECT id, name, price FROM items WHERE id = ?");
+        }
+        assert_eq!(count(&seen), count(&expected), "{kind:?}\n{}", stopped.stderr);
+        assert!(spans().all(|span| !format!("{span:?}").contains("secret")), "{kind:?}");
+    }
+    server.stop(&mut scene);
+}
+
+fn python(scene: &mut Scene, script: &str, args: &[&str]) {
+    let path = scene.file("client.py", script).display().to_string();
+    let packages = format!("PYTHONPATH={}", peer("mysql-python"));
+    let mut argv = vec!["/usr/bin/env", &packages, "/usr/bin/python3", &path];
+    argv.extend(args);
+    scene.check(&argv);
+}
+
+#[test]
+fn pymysql_and_the_server_agree_plain_and_over_tls() {
+    let _one = serial();
+    for tls in [false, true] {
+        compare(pymysql(300), |scene, server| {
+            let authority = if tls { scene.dir().join("cert.pem").display().to_string() } else { String::new() };
+            let file = scene.dir().join("rows.csv").display().to_string();
+            python(scene, PYMYSQL, &[&server.port.to_string(), "300", &authority, &file]);
+            "client.py"
+        });
+    }
+}
+
+#[test]
+fn the_connectors_prepared_statements_agree_plain_and_compressed() {
+    let _one = serial();
+    for compress in ["plain", "compress"] {
+        compare(connector(200), |scene, server| {
+            python(scene, CONNECTOR, &[&server.port.to_string(), "200", compress]);
+            "client.py"
+        });
+    }
+}
+
+#[test]
+fn a_pool_of_go_agrees() {
+    let _one = serial();
+    let program = peer("mysql-go");
+    compare(pool(60), |scene, server| {
+        let name = format!("app:app-secret@tcp(127.0.0.1:{})/shop", server.port);
+        scene.check(&[program.as_str(), &name, "60"]);
+        "mysql-go"
+    });
+}
+
+#[test]
+fn the_command_line_client_agrees_plain_compressed_and_over_tls() {
+    let _one = serial();
+    for more in ["--skip-ssl", "--compress --skip-ssl", "--ssl"] {
+        compare(cli(), |scene, server| {
+            let port = format!("--port={}", server.port);
+            let mut argv =
+                vec!["mariadb", "--no-defaults", "--host=127.0.0.1", &port, "--user=app", "--password=app-secret"];
+            argv.extend(more.split(' '));
+            argv.extend(["shop", "-e", CLI]);
+            let done = scene.run(&argv);
+            assert!(done.code == 1 && done.stderr.contains("ERROR 1054"), "{done:?}");
+            "mariadb"
+        });
+    }
+}
