@@ -1,8 +1,8 @@
 #!/bin/bash
-# Builds the gRPC and MySQL peers into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and package.json. What is there already and
-# not older than its sources stays.
+# Builds the peers (gRPC in four languages, MySQL's and PostgreSQL's clients in Go) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
+# package.json. What is there already and not older than its sources stays.
 #
-#   build.sh [go|rust|python|node|mysql]...    those, or all
+#   build.sh [go|rust|python|node|mysql|pgx]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
@@ -12,8 +12,8 @@ MYSQL_CONNECTOR=9.5.0
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-wanted=" ${*:-go rust python node mysql} "
-for tool in go:go mysql:go rust:cargo node:node node:npm; do
+wanted=" ${*:-go rust python node mysql pgx} "
+for tool in go:go mysql:go pgx:go rust:cargo node:node node:npm; do
     case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
     command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
 done
@@ -33,6 +33,14 @@ if ! current go; then
     (cd grpc-go && GOWORK=off go build -o "$cache/grpc-go" .)
     touch "$cache/grpc-go"
 fi
+case $wanted in
+*" pgx "*)
+    if [ -n "$(find pgx build.sh -newer "$cache/pgx" -type f 2>&1)" ]; then
+        (cd pgx && GOWORK=off go build -o "$cache/pgx" .)
+        touch "$cache/pgx"
+    fi
+    ;;
+esac
 if ! current rust; then
     cargo build --quiet --locked --release --manifest-path grpc-rust/Cargo.toml --target-dir "$cache/rust"
     cp "$cache/rust/release/grpc-rust" "$cache/grpc-rust"

@@ -1,4 +1,6 @@
-//! Real peers: ports, a certificate, nginx.
+//! Real peers: ports, a certificate, nginx, and the databases.
+
+pub mod postgresql;
 
 use std::{
     fs,

@@ -73,6 +73,13 @@ struct Named {
     parse: u64,
 }
 
+impl Named {
+    /// Bytes of heap; a hash table has up to twice the room it needs, and a byte more for each.
+    fn heap(&self, name: &[u8]) -> usize {
+        name.len() + self.statement.heap() + 2 * (size_of::<(Box<[u8]>, Self)>() + 1)
+    }
+}
+
 struct Portal {
     name: Box<[u8]>,
     statement: Option<Arc<Statement>>,
@@ -90,7 +97,7 @@ pub(super) struct Bound {
 /// The statements and portals of one connection.
 #[derive(Default)]
 pub(super) struct Statements {
-    unnamed: Option<Arc<Statement>>,
+    unnamed: Option<Named>,
     named: HashMap<Box<[u8]>, Named>,
     portals: Vec<Portal>,
     /// Bytes of the named ones.
@@ -107,10 +114,9 @@ impl Statements {
     /// Bytes of heap.
     pub(super) fn heap(&self) -> usize {
         self.bytes
-            + self.named.capacity() * (size_of::<(Box<[u8]>, Named)>() + 1)
             + self.portals.capacity() * size_of::<Portal>()
             + self.portals.iter().map(|portal| portal.name.len()).sum::<usize>()
-            + self.unnamed.as_ref().map_or(0, |statement| statement.heap())
+            + self.unnamed.as_ref().map_or(0, |unnamed| unnamed.statement.heap())
     }
 
     /// A Parse was sent. Until it succeeds, what else is sent by its name is meant for it.
@@ -118,20 +124,21 @@ impl Statements {
         let parse = self.parses;
         self.parses += 1;
         if name.is_empty() {
-            self.unnamed = Some(statement.clone());
+            self.unnamed = Some(Named { statement: statement.clone(), parse });
             return;
         }
         self.close(name);
         if name.len() <= MAX_NAME {
-            self.bytes += name.len() + statement.heap();
-            self.named.insert(name.into(), Named { statement: statement.clone(), parse });
+            let named = Named { statement: statement.clone(), parse };
+            self.bytes += named.heap(name);
+            self.named.insert(name.into(), named);
         }
     }
 
     /// An unnamed statement, unless it has a name.
     pub(super) fn unnamed(&mut self, name: &[u8], statement: Arc<Statement>) {
         if name.is_empty() {
-            self.unnamed = Some(statement);
+            self.unnamed = Some(Named { statement, parse: u64::MAX });
         }
     }
 
@@ -144,6 +151,7 @@ impl Statements {
     pub(super) fn not_parsed(&mut self) {
         let parse = self.answered;
         self.parsed();
+        self.unnamed.take_if(|unnamed| unnamed.parse == parse);
         self.retain(|named| named.parse != parse);
     }
 
@@ -172,16 +180,17 @@ impl Statements {
         if name.is_empty() {
             self.unnamed = None;
         } else if let Some((name, named)) = self.named.remove_entry(name) {
-            self.bytes -= name.len() + named.statement.heap();
+            self.bytes -= named.heap(&name);
         }
     }
 
     /// A Bind was sent; gives what the portal stands for.
     pub(super) fn bind(&mut self, portal: &[u8], statement: &[u8]) -> Bound {
         let statement = match statement {
-            b"" => self.unnamed.clone(),
-            name => self.named.get(name).map(|named| named.statement.clone()),
+            b"" => self.unnamed.as_ref(),
+            name => self.named.get(name),
         };
+        let statement = statement.map(|named| named.statement.clone());
         let bind = self.binds;
         self.binds += 1;
         let bound = Bound { statement: statement.clone(), bind };
@@ -192,6 +201,8 @@ impl Statements {
             if self.portals.len() >= MAX_PORTALS {
                 self.portals.remove(0);
             }
+            // Nearly always the unnamed one is the only one.
+            self.portals.reserve_exact(1);
             self.portals.push(Portal { name: portal.into(), statement, bind, cycle });
         }
         bound
@@ -238,11 +249,11 @@ impl Statements {
         let bytes = &mut self.bytes;
         self.named.retain(|name, named| {
             let kept = keep(named);
-            *bytes -= if kept { 0 } else { name.len() + named.statement.heap() };
+            *bytes -= if kept { 0 } else { named.heap(name) };
             kept
         });
-        if self.named.is_empty() {
-            self.named = HashMap::new();
+        if self.named.len() < self.named.capacity() / 2 {
+            self.named.shrink_to_fit();
         }
     }
 }

@@ -64,6 +64,16 @@ impl Steps {
         self.0 == 0
     }
 
+    /// How many of them ReadyForQuery answers.
+    pub(super) fn cycles(mut self) -> u32 {
+        let mut cycles = 0;
+        while let Some(step) = self.first() {
+            cycles += u32::from(matches!(step, Step::Function | Step::Query | Step::Startup | Step::Sync));
+            self.pop();
+        }
+        cycles
+    }
+
     /// Takes out every Sync behind the first step and in front of the next CopyEnd, which goes as well; whether there was one.
     pub(super) fn remove_syncs(&mut self, keep_first: bool) -> bool {
         let (mut rest, mut kept, mut ended, mut first) = (*self, Self::default(), false, keep_first);

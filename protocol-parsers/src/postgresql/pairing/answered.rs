@@ -84,7 +84,8 @@ impl Pairing {
         } else {
             self.unexpected(out);
         }
-        self.ready = true;
+        self.owed = self.owed.saturating_sub(1);
+        self.ready = self.owed == 0;
     }
 
     /// An ErrorResponse begins.

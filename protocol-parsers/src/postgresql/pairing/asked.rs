@@ -65,9 +65,11 @@ impl Pairing {
         if !self.beside() {
             self.statements.parse(name, &statement);
             self.limit();
-        } else if self.trust == Trust::Unsure {
-            // Whether it succeeds will not be known. If an unnamed one does not, nothing can be bound to it.
-            self.statements.close(name);
+        } else {
+            if self.trust == Trust::Unsure {
+                // Whether it succeeds will not be known. If an unnamed one does not, nothing can be bound to it.
+                self.statements.close(name);
+            }
             self.statements.unnamed(name, statement);
         }
         self.open = Some(None);
@@ -120,8 +122,13 @@ impl Pairing {
     pub(in crate::postgresql) fn sync(&mut self, place: &Place, out: &mut Output) {
         self.close_unit();
         self.aside = None;
-        self.skipping = false;
-        if !self.copying && self.trust != Trust::Unsure {
+        if std::mem::take(&mut self.skipping) {
+            // What was parsed meanwhile was not.
+            self.statements.close(b"");
+        }
+        if self.trust == Trust::Unsure {
+            self.owe(1);
+        } else if !self.copying {
             self.statements.cycle(false);
             self.append(Step::Sync, place, out);
         }

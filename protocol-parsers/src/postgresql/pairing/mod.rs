@@ -38,7 +38,7 @@ const IDLE_TICKS: u8 = 2;
 
 /// Bytes that one connection may hold: requests under way and what they ask, exchanges on trial (beyond, they are given out
 /// without their answers) and prepared statements, which give way first.
-const MAX_HEAP: usize = 60 << 10;
+const MAX_HEAP: usize = 54 << 10;
 
 /// How well the queue is known to stand for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub(in crate::postgresql) struct Pairing {
     next: u64,
     /// The last thing the server said is ReadyForQuery, and nothing was asked since.
     ready: bool,
+    /// So many times ReadyForQuery is known to come for requests that were given up, while nothing is lost.
+    owed: u32,
     /// The server passes over everything up to the next Sync, which is still to be sent.
     skipping: bool,
     /// The server reads COPY data, whose end is still to be sent: it passes over Sync.
@@ -105,6 +107,7 @@ impl Pairing {
             trust: Trust::Sure,
             next: 0,
             ready: false,
+            owed: 0,
             skipping: false,
             copying: false,
             active: false,
@@ -147,7 +150,7 @@ impl Pairing {
         self.close_unit();
         self.statements.forget();
         self.trust = Trust::Unsure;
-        (self.ready, self.skipping, self.copying, self.aside) = (false, false, false, None);
+        (self.ready, self.owed, self.skipping, self.copying, self.aside) = (false, 0, false, false, None);
     }
 
     /// COPY in both directions begins: the connection speaks something else from here on.
@@ -205,7 +208,9 @@ impl Pairing {
 
     fn push(&mut self, mut unit: Unit, out: &mut Output) {
         if !self.beside() && self.units.len() >= MAX_UNITS {
+            let owed = self.units.iter().map(|unit| unit.steps.cycles()).sum();
             self.distrust(Incomplete::Evicted, out);
+            self.owed = owed;
         }
         if self.beside() {
             self.aside = Some(Box::new(unit));
@@ -222,7 +227,23 @@ impl Pairing {
         let grows = self.units.len() == self.units.capacity();
         self.units.push_back(unit);
         if grows {
+            self.drop_texts();
             self.limit();
+        }
+    }
+
+    /// Gives up texts, the newest first, for which there is no room.
+    fn drop_texts(&mut self) {
+        let mut excess = self.queue_heap().saturating_sub(MAX_HEAP);
+        for unit in self.units.iter_mut().rev().filter(|unit| unit.own) {
+            if excess == 0 {
+                break;
+            }
+            let before = unit.heap();
+            unit.textless |= unit.statement.take().is_some();
+            let freed = before - unit.heap();
+            self.heap -= freed;
+            excess = excess.saturating_sub(freed);
         }
     }
 
@@ -275,6 +296,7 @@ impl Pairing {
             return self.begin_at(self.units.len().saturating_sub(1), out);
         }
         let Some(mut unit) = self.aside.take() else { return };
+        self.owe(unit.steps.cycles());
         unit.id = self.id();
         out.begun(unit.id, self.role.requests(), unit.first);
         if self.trust == Trust::Unsure {
@@ -282,6 +304,13 @@ impl Pairing {
         } else {
             let exchange = exchange(&mut unit, None, self.role, &self.database);
             self.give(not_executed(exchange), out);
+        }
+    }
+
+    /// More was asked while it is known how much is owed.
+    fn owe(&mut self, cycles: u32) {
+        if self.owed > 0 {
+            self.owed = self.owed.saturating_add(cycles);
         }
     }
 
@@ -466,7 +495,7 @@ impl Pairing {
 
     fn untrusted(&mut self) {
         self.statements.lose_answers();
-        (self.trust, self.ready) = (Trust::Unsure, false);
+        (self.trust, self.ready, self.owed) = (Trust::Unsure, false, 0);
     }
 }
 

@@ -1,3 +1,6 @@
-//! Recorded sessions, rules by rules, and what must hold for all traffic.
+//! Recorded sessions, rules, and what must hold for all traffic.
 
+mod rules;
+mod score;
+mod script;
 mod sessions;
