@@ -23,6 +23,7 @@ test=(
     "${build[@]}" ${demo[*]} apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
     h2o python3-pip                                                                              # HTTP/2, gRPC
     postgresql-contrib python3-psycopg python3-psycopg2                                          # databases
+    python3-redis tshark                                                                         # Redis; captures
     qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
     bpftool systemd                                                                              # hooks, unit file
     rustc-web rust-web-src llvm llvm-22-dev libzstd-dev zlib1g-dev                               # eBPF tool chain

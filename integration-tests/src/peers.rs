@@ -2,6 +2,8 @@
 
 pub mod postgresql;
 
+pub mod redis;
+
 use std::{
     fs,
     net::{TcpListener, TcpStream},

@@ -190,6 +190,19 @@ impl Feed {
     }
 }
 
+/// Runs a fuzz target over its committed corpus, and over every prefix of it.
+pub fn corpus(name: &str, target: impl Fn(&[u8])) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let files = std::fs::read_dir(&folder).expect("the corpus is committed");
+    let mut replayed = 0;
+    for file in files {
+        let bytes = std::fs::read(file.expect("readable").path()).expect("readable");
+        (0..=bytes.len()).for_each(|end| target(&bytes[..end]));
+        replayed += 1;
+    }
+    assert!(replayed >= 5, "{replayed} files in {}", folder.display());
+}
+
 /// Fuzz target: `data` is a script of pieces for one connection of `protocol`, each led by a byte that says what it is.
 pub fn script(protocol: &Protocol, data: &[u8]) {
     let Some((head, mut script)) = data.split_first() else { return };

@@ -20,7 +20,7 @@
 //! # What is lost, and when pairing is right again
 //!
 //! A hole of known length inside a value loses nothing. Any other hole costs the exchanges it touches. Commands are read
-//! again from the next call that begins with one; replies from the next command on: the **quiet point** is a command that
+//! again from the next call that begins with one (an array, with a word of the table: what is no command must not be taken for one); replies from the next command on: the **quiet point** is a command that
 //! comes when nothing is outstanding. See [`pairing`] for what protects this from commands nobody saw. A connection joined in the
 //! middle begins in the same way, with its first command; its namespace is known from the next `SELECT` on.
 

@@ -6,16 +6,16 @@
 //! the connection was joined in the middle, commands nobody saw may still be owed a reply. Each of their replies comes when no
 //! known command is waiting, or is of a kind its command is never answered with; so what is paired from then on is *on
 //! trial*: finished exchanges are held, and such a reply takes the replies from all of them. The trial ends well when the queue
-//! has drained [`DRAINS`] times without one, after a second of silence with nothing waiting, or with a connection that ends in
+//! has drained [`DRAINS`] times without one (behind a loss of replies alone: [`DRAINS_REPLIES`]), after a second of silence with nothing waiting, or with a connection that ends in
 //! order.
 //!
 //! What remains supposed: a client that keeps exactly as many more commands under way than are known never lets go of them for
-//! that long. Clients that were seen to send while they wait (multiplexers) have to drain [`DRAINS_MULTIPLEXED`] times.
+//! that long. Clients that were seen to send while they wait (multiplexers) have to drain [`MULTIPLEXED`] times as often.
 
 use std::collections::VecDeque;
 
 use super::reply::Code;
-use super::table::{Effect, replies};
+use super::table::{self, Effect, replies};
 use crate::contract::{Mark, Role};
 use crate::exchange::{
     Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Outcome, Output, Shape, Side, Text,
@@ -31,21 +31,23 @@ const MAX_TEXTS: usize = 13 * 1024;
 /// Exchanges that may be held on trial, about 600 bytes each. Beyond, they are given up.
 const MAX_HELD: usize = 24;
 
+/// Drains that end a trial: behind a loss of commands, or where the connection was joined.
 const DRAINS: u8 = 16;
-const DRAINS_MULTIPLEXED: u8 = 64;
+/// Behind a loss of replies alone: every command is known, so that the replies still owed come first, and soon.
+const DRAINS_REPLIES: u8 = 2;
+/// Times as many for a multiplexer.
+const MULTIPLEXED: u8 = 4;
 
 /// How well the queue is known to stand for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
     Sure,
-    /// `asked`: a command came since it began.
+    /// `asked`: a command came since it began. `left`: times to drain.
     Trial {
-        drains: u8,
+        left: u8,
         asked: bool,
     },
 }
-
-const DOUBT: Trust = Trust::Trial { drains: 0, asked: false };
 
 /// A command that was read to its end, or as far as it was seen.
 #[derive(Clone, Debug)]
@@ -67,6 +69,13 @@ pub(super) struct Asked {
     /// The argument of `SELECT`.
     pub(super) index: Option<u32>,
     pub(super) flaw: Option<Incomplete>,
+}
+
+impl Asked {
+    /// Without its text.
+    fn unnamed(self) -> Self {
+        Self { operation: 0, text: 0, procedure: None, ..self }
+    }
 }
 
 /// One command in the queue.
@@ -187,12 +196,18 @@ impl Pairing {
         let id = ExchangeId(self.next);
         self.next += 1;
         self.active = true;
-        self.multiplexed |= self.turned && !self.queue.is_empty();
+        let multiplexed = self.multiplexed || self.turned && !self.queue.is_empty();
         self.turned = false;
-        if let Trust::Trial { drains, asked } = self.trust {
-            let drains = drains + u8::from(asked && self.queue.is_empty());
-            self.trust = Trust::Trial { drains, asked: true };
-            if drains >= if self.multiplexed { DRAINS_MULTIPLEXED } else { DRAINS } {
+        if !std::mem::replace(&mut self.multiplexed, multiplexed)
+            && multiplexed
+            && let Trust::Trial { left, .. } = &mut self.trust
+        {
+            *left = left.saturating_mul(MULTIPLEXED);
+        }
+        if let Trust::Trial { left, asked } = self.trust {
+            let left = left.saturating_sub(u8::from(asked && self.queue.is_empty()));
+            self.trust = Trust::Trial { left, asked: true };
+            if left == 0 {
                 self.release(out);
             }
         }
@@ -229,6 +244,7 @@ impl Pairing {
         out: &mut Output,
     ) {
         let start = self.texts.len().saturating_sub(usize::from(asked.text));
+        let asked = if asked.known { asked } else { asked.unnamed() };
         let mut exchange = exchange(id, role, &asked, self.texts.get(start..).unwrap_or_default(), b"", None);
         match why {
             Some(why) => exchange.incomplete.insert(why),
@@ -285,10 +301,10 @@ impl Pairing {
         let answered = side.is_some() && why.is_none();
         // Cut short, but for a transaction its beginning says whether it failed.
         let known = answered || asked.effect != Effect::Exec || answer.error.is_some();
-        // Nothing of what may have been taken for a command's word by mistake.
-        let hidden = !asked.known && answer.error.is_some();
-        let text = if hidden { &[][..] } else { self.texts.get(self.read..end).unwrap_or_default() };
-        let asked = if hidden { Asked { operation: 0, text: 0, procedure: None, ..asked } } else { asked };
+        // What the server took for a command is one; nothing of what may be anything else.
+        let named = asked.known || side.is_some() && answer.error.is_none();
+        let text = if named { self.texts.get(self.read..end).unwrap_or_default() } else { &[] };
+        let asked = if named { asked } else { asked.unnamed() };
         let mut exchange = exchange(id, role, &asked, text, code, self.database);
         self.read = end;
         exchange.response = side;
@@ -353,18 +369,20 @@ impl Pairing {
     pub(super) fn surplus(&mut self, out: &mut Output) {
         self.turned();
         self.retract(out);
-        self.doubt();
+        self.doubt(DRAINS);
+        self.database = None;
     }
 
     /// Commands may be hidden from here on. Older ones are answered before them.
     pub(super) fn requests_lost(&mut self) {
         self.active = true;
-        self.doubt();
+        self.doubt(DRAINS);
+        self.database = None;
     }
 
-    fn doubt(&mut self) {
-        self.trust = DOUBT;
-        self.database = None;
+    fn doubt(&mut self, drains: u8) {
+        let times = if self.multiplexed { MULTIPLEXED } else { 1 };
+        self.trust = Trust::Trial { left: drains.saturating_mul(times), asked: false };
     }
 
     /// Replies may be hidden from here on: which of the commands are still to be answered is not known.
@@ -374,8 +392,14 @@ impl Pairing {
         if let Some(monitor) = &mut self.monitor {
             monitor.incomplete.insert(why);
         }
-        self.give_up(role, why, out);
-        self.doubt();
+        if self.trust == Trust::Sure {
+            self.give_up(role, why, out);
+            self.doubt(DRAINS_REPLIES);
+        } else {
+            self.give_up(role, why, out);
+            self.doubt(DRAINS);
+            self.database = None;
+        }
     }
 
     /// Gives out all that waits.
@@ -443,7 +467,8 @@ impl Pairing {
             if matches!(self.trust, Trust::Trial { asked: true, .. }) {
                 self.release(out);
             }
-            (self.queue, self.texts, self.held) = Default::default();
+            (self.queue, self.texts) = Default::default();
+            self.held.shrink_to_fit();
         }
     }
 
@@ -471,6 +496,9 @@ fn unpaired(mut exchange: Box<Exchange>, out: &mut Output) {
     exchange.incomplete.insert(Incomplete::Gap);
     if let Details::Db(db) = &mut exchange.details {
         (db.namespace, db.batch, db.status) = (None, None, None);
+        if db.operation.is_some_and(|word| table::find(exchange.text.str(word).as_bytes()).is_none()) {
+            (db.operation, db.query) = (None, None);
+        }
     }
     out.emitted.push(Emitted::Done(exchange));
 }

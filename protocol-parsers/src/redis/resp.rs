@@ -75,7 +75,7 @@ pub(super) struct Walk {
 
 /// What of a walk is worth knowing.
 pub(super) trait Visitor {
-    /// An element of the reply itself begins with these bytes. False: more of them are needed.
+    /// An element of the reply itself begins with these bytes, its header whole. False: more of them are needed.
     fn element(&mut self, bytes: &[u8]) -> bool;
 }
 
@@ -149,13 +149,13 @@ impl Walk {
             if self.elements == 0 && self.nested == 0 {
                 break;
             }
-            if self.nested == 0 && !visitor.element(rest) {
-                break;
-            }
             let kind = rest.first().copied().unwrap_or_default();
             let aggregate = match kind {
                 b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' => count(rest),
                 b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => {
+                    if self.nested == 0 && !visitor.element(rest) {
+                        break;
+                    }
                     self.line = true;
                     self.passed();
                     at += 1;
@@ -168,6 +168,9 @@ impl Walk {
                 Header::More => break,
                 Header::Not => return Err(Malformed("no RESP length")),
             };
+            if self.nested == 0 && !visitor.element(rest) {
+                break;
+            }
             at += len;
             if kind != b'|' {
                 self.passed();

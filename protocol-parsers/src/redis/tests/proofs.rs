@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::rules::array;
 use crate::fuzzing;
-use crate::proof::{Heals, Proof, Random, Session};
+use crate::proof::{Heals, Proof, Random, Session, list};
 use crate::redis::PROTOCOL;
 
 fn proof(session: &Session) -> Proof<'_> {
@@ -76,6 +76,36 @@ fn pipelines_hold() {
 #[test]
 fn a_short_connection_joined_anywhere_holds() {
     proof(&generated(&mut Random(9), 5, 2)).joins_anywhere();
+}
+
+/// Connections of redis-py, redis-cli and a socket with Redis 7.0.15.
+#[test]
+fn recorded_sessions_hold() {
+    for (name, exchanges) in [("redis-py", 32), ("pubsub", 5), ("redis-cli-resp3", 20), ("types", 21)] {
+        let session = Session::load(&format!("redis/{name}.session"));
+        // A command that the table does not have is not looked for behind a loss; the next one is.
+        let heals = Heals::Quiet(2);
+        let proof = Proof { joined: heals, lost: heals, ..proof(&session) };
+        let truth = proof.truth();
+        assert_eq!(truth.len(), exchanges, "{name}:\n{}", list(&truth));
+        assert!(truth.iter().all(|facts| facts.response.is_some() && facts.incomplete.is_empty()), "{}", list(&truth));
+        assert!(truth.iter().all(|facts| facts.value("namespace").is_some()), "{}", list(&truth));
+        proof.hold();
+    }
+}
+
+/// Lines are not looked for behind a loss.
+#[test]
+fn inline_commands_hold() {
+    let session = Session::load("redis/inline.session");
+    let proof = Proof { joined: Heals::Unpromised, lost: Heals::Unpromised, ..proof(&session) };
+    assert_eq!(proof.truth().len(), 3, "{}", list(&proof.truth()));
+    proof.hold();
+}
+
+#[test]
+fn the_fuzz_corpus_is_survived_and_so_is_its_every_prefix() {
+    fuzzing::corpus("redis", |data| fuzzing::script(&PROTOCOL, data));
 }
 
 proptest! {

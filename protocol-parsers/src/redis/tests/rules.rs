@@ -293,8 +293,10 @@ fn a_long_array_that_was_cut_is_answered_all_the_same() {
     let mut c = Script::new();
     c.asks(&["LRANGE l 0 -1"]).replies("*9000\r\n$1\r\na\r\n$1\r\nb\r\n");
     c.0.hole(Direction::Egress, Some(60_000), Lost::Cut);
-    c.asks(&["GET a"]).replies("$-1\r\n").ends();
-    c.expect(&["0 LRANGE l ? ? ok [gap]", "- GET a ok"]);
+    c.asks(&["GET a"]).replies("$-1\r\n").asks(&["GET b"]).replies("$-1\r\n");
+    c.expect(&["0 LRANGE l ? ? ok [gap]"]);
+    c.asks(&["GET c"]).replies("$-1\r\n");
+    c.expect(&["0 LRANGE l ? ? ok [gap]", "0 GET a ok", "0 GET b ok", "0 GET c ok"]);
 }
 
 #[test]
@@ -331,6 +333,20 @@ fn a_trial_ends_with_a_second_of_silence() {
     c.0.tick();
     c.expect(&["- GET b ok"]);
     assert!(c.0.parser().heap() <= 768, "{}", c.0.parser().heap());
+}
+
+#[test]
+fn silence_ends_no_trial_that_nothing_was_asked_in() {
+    let mut c = Script::new();
+    for dir in [Direction::Ingress, Direction::Egress] {
+        c.0.hole(dir, None, Lost::Gap);
+    }
+    c.asks(&["GET b"]).replies("$1\r\nb\r\n");
+    c.0.hole(Direction::Ingress, None, Lost::Gap);
+    c.0.tick();
+    c.0.tick();
+    c.expect(&[]).ends();
+    c.expect(&["- GET b - [gap]"]);
 }
 
 #[test]
