@@ -262,3 +262,26 @@ pub fn detect(data: &[u8]) {
         assert!(role.is_some(), "a request was seen: its sender is known");
     }
 }
+
+/// Fuzz target: the first byte says dialect and wholeness, the rest is a query.
+pub fn sql(data: &[u8]) {
+    use crate::exchange::Text;
+    use crate::sql::{Dialect, MAX_QUERY, digest};
+
+    let Some((&flags, query)) = data.split_first() else { return };
+    let dialect = [Dialect::Mysql, Dialect::MysqlNoBackslash, Dialect::Postgresql][usize::from(flags >> 1) % 3];
+    let whole = flags & 1 != 0;
+    let mut text = Text::default();
+    let first = digest(query, dialect, whole, &mut text);
+    let sanitised = text.str(first.query);
+    assert!(sanitised.len() <= 3 * query.len().min(MAX_QUERY) + 1, "longer than the query");
+    assert!((whole && query.len() <= MAX_QUERY) || sanitised.ends_with('?'), "cut and not marked: {sanitised:?}");
+    let summary = first.summary.map(|span| text.str(span));
+    assert!(summary.is_none_or(|summary| (1..=255).contains(&summary.len())), "{summary:?}");
+    let mut again = Text::default();
+    // What is not UTF-8 got longer.
+    if sanitised.len() <= MAX_QUERY {
+        let second = digest(sanitised.as_bytes(), dialect, true, &mut again);
+        assert_eq!(again.str(second.query), sanitised, "sanitised twice");
+    }
+}

@@ -3,7 +3,9 @@
 //!
 //! In: the inside of a comment. Out: [`TraceContext`] and the `tracestate`, or nothing.
 
-use memchr::memmem;
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memmem};
 
 use crate::exchange::TraceContext;
 use crate::trace_context::traceparent;
@@ -11,10 +13,10 @@ use crate::trace_context::traceparent;
 /// The longest `tracestate` that is kept: "vendors SHOULD propagate at least 512 characters".
 const MAX_STATE: usize = 512;
 
-/// The `traceparent` of a comment and its `tracestate`, still encoded.
-pub(super) fn trace_context(comment: &[u8]) -> Option<(TraceContext, Option<&[u8]>)> {
+/// The `traceparent` of a comment, and where its `tracestate` stands, still encoded.
+pub(super) fn trace_context(comment: &[u8]) -> Option<(TraceContext, Option<Range<usize>>)> {
     let mut parent = [0; 64];
-    let len = decode(value(comment, b"traceparent")?, &mut parent)?;
+    let len = decode(comment.get(value(comment, b"traceparent")?)?, &mut parent)?;
     let context = traceparent(parent.get(..len)?)?;
     Some((context, value(comment, b"tracestate")))
 }
@@ -27,24 +29,24 @@ pub(super) fn state(encoded: &[u8]) -> Option<([u8; MAX_STATE], usize)> {
     (len > 0 && text.iter().all(|byte| matches!(byte, b' '..=b'~'))).then_some((state, len))
 }
 
-/// The value of a key; the quotes around it may be encoded or missing.
-fn value<'a>(comment: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    memmem::find_iter(comment, key).find_map(|at| {
-        let boundary = at.checked_sub(1).and_then(|before| comment.get(before));
-        if boundary.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+/// Where the value of a key stands; the quotes around it may be encoded or missing.
+fn value(comment: &[u8], key: &[u8]) -> Option<Range<usize>> {
+    memchr_iter(b'=', comment).find_map(|equals| {
+        let before = comment.get(..equals)?.trim_ascii_end().strip_suffix(key)?;
+        if before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
             return None;
         }
-        let rest = comment.get(at + key.len()..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
-        let (quote, rest) = match rest {
-            [b'\'', rest @ ..] => (&b"'"[..], rest),
-            [b'%', b'2', b'7', rest @ ..] => (&b"%27"[..], rest),
-            rest => (&b","[..], rest),
+        let rest = comment.get(equals + 1..)?.trim_ascii_start();
+        let (rest, len) = match rest {
+            [b'\'', rest @ ..] => (rest, memchr(b'\'', rest)?),
+            [b'%', b'2', b'7', rest @ ..] => (rest, memmem::find(rest, b"%27")?),
+            rest => {
+                let item = rest.get(..memchr(b',', rest).unwrap_or(rest.len()))?;
+                (rest, item.trim_ascii_end().len())
+            }
         };
-        match memmem::find(rest, quote) {
-            Some(end) => rest.get(..end),
-            None if quote == b"," => Some(rest.trim_ascii_end()),
-            None => None,
-        }
+        let start = comment.len() - rest.len();
+        Some(start..start + len)
     })
 }
 
@@ -76,7 +78,8 @@ mod tests {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn read(comment: &str) -> Option<(u8, Option<String>)> {
-        let (context, encoded) = trace_context(comment.as_bytes())?;
+        let (context, at) = trace_context(comment.as_bytes())?;
+        let encoded = at.map(|at| &comment.as_bytes()[at]);
         let text = |(state, len): ([u8; MAX_STATE], usize)| String::from_utf8(state[..len].to_vec()).unwrap();
         Some((context.flags, encoded.and_then(state).map(text)))
     }

@@ -8,16 +8,14 @@
 
 use std::ops::Range;
 
+use super::parts::{Depths, Parts};
 use super::words::Word;
-
-/// "SHOULD truncate the summary to 255 characters (ensuring truncation does not occur within an operation name or target)."
-const MAX_LEN: usize = 255;
-
-/// Operations and targets of a summary; with their separators more than [`MAX_LEN`] in all but odd cases.
-const MAX_PARTS: usize = 64;
 
 /// Common table expressions whose names are known.
 const MAX_CTES: usize = 8;
+
+/// Operations and targets of a summary; more than its length allows, but for very short names.
+const MAX_PARTS: usize = 32;
 
 /// What the next word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,21 +36,6 @@ enum Expect {
     Cte,
     /// The second word of `START TRANSACTION`.
     Started,
-}
-
-/// Sets of bracket depths below 64, as bits.
-#[derive(Default)]
-struct Depths(u64);
-
-impl Depths {
-    fn set(&mut self, depth: u32, on: bool) {
-        let bit = 1_u64.checked_shl(depth).unwrap_or(0);
-        self.0 = if on { self.0 | bit } else { self.0 & !bit };
-    }
-
-    fn has(&self, depth: u32) -> bool {
-        self.0 & 1_u64.checked_shl(depth).unwrap_or(0) != 0
-    }
 }
 
 /// A summary in the making. Ranges are of the query.
@@ -78,12 +61,9 @@ pub(super) struct Summary {
     /// A routine is defined; its body holds statements of its own.
     routine: bool,
     body: bool,
-    ctes: [(u16, u16); MAX_CTES],
-    cte_count: usize,
-    parts: [(u16, u16); MAX_PARTS],
-    part_count: usize,
-    len: usize,
-    full: bool,
+    /// Names of common table expressions.
+    ctes: Parts<MAX_CTES>,
+    parts: Parts<MAX_PARTS>,
 }
 
 impl Summary {
@@ -101,18 +81,14 @@ impl Summary {
             quiet: false,
             routine: false,
             body: false,
-            ctes: [(0, 0); MAX_CTES],
-            cte_count: 0,
-            parts: [(0, 0); MAX_PARTS],
-            part_count: 0,
-            len: 0,
-            full: false,
+            ctes: Parts::new(),
+            parts: Parts::new(),
         }
     }
 
     /// The ranges that make the summary, in order.
     pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> {
-        self.parts.iter().take(self.part_count).map(|(start, end)| usize::from(*start)..usize::from(*end))
+        self.parts.iter()
     }
 
     /// Whether a name that comes now may be a target: it is worth finding its end.
@@ -120,13 +96,17 @@ impl Summary {
         self.late || matches!(self.expect, Expect::Target | Expect::Defined)
     }
 
-    /// A word, or a name with dots.
+    /// Whether a word, or a name with dots, means nothing here; else it is to be given to [`Self::word`].
     #[inline]
-    pub(super) fn word(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
-        if word == Word::Other && self.expect == Expect::Any && !self.late {
+    pub(super) fn passes_over(&mut self, word: Word) -> bool {
+        let nothing = word == Word::Other && self.expect == Expect::Any && !self.late;
+        if nothing {
             self.last = Word::Other;
-            return;
         }
+        nothing
+    }
+
+    pub(super) fn word(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
         self.told(sql, at, word);
         self.last = word;
     }
@@ -184,7 +164,7 @@ impl Summary {
             },
             Expect::Cte => match word {
                 Word::Other if !sql.get(at.clone()).is_some_and(|name| name.eq_ignore_ascii_case(b"recursive")) => {
-                    return self.cte(at);
+                    return self.ctes.push(at);
                 }
                 _ => return self.expect = Expect::Cte,
             },
@@ -424,19 +404,10 @@ impl Summary {
         }
     }
 
-    fn cte(&mut self, at: Range<usize>) {
-        if let (Some(slot), Some(range)) = (self.ctes.get_mut(self.cte_count), narrow(&at)) {
-            *slot = range;
-            self.cte_count += 1;
-        }
-    }
-
     fn target(&mut self, sql: &[u8], at: Range<usize>) {
         self.expect = Expect::Any;
         let name = sql.get(at.clone()).unwrap_or_default();
-        let known = self.ctes.iter().take(self.cte_count).any(|(start, end)| {
-            sql.get(usize::from(*start)..usize::from(*end)).is_some_and(|cte| cte.eq_ignore_ascii_case(name))
-        });
+        let known = self.ctes.iter().any(|cte| sql.get(cte).is_some_and(|cte| cte.eq_ignore_ascii_case(name)));
         if !known {
             self.push(at);
         }
@@ -457,7 +428,7 @@ impl Summary {
             Expect::Target | Expect::Defined => self.target(sql, at),
             Expect::Cte => {
                 self.expect = Expect::Any;
-                self.cte(at);
+                self.ctes.push(at);
             }
             _ if self.late && self.depth == 0 => self.target(sql, at),
             _ => {}
@@ -528,29 +499,11 @@ impl Summary {
         if self.body {
             return;
         }
-        let Self { parts, part_count, len, full, .. } = *self;
-        *self = Self { parts, part_count, len, full, ..Self::new() };
+        let parts = std::mem::replace(&mut self.parts, Parts::new());
+        *self = Self { parts, ..Self::new() };
     }
 
     fn push(&mut self, at: Range<usize>) {
-        let separator = usize::from(self.part_count > 0);
-        let len = self.len + separator + at.len();
-        self.full |= len > MAX_LEN;
-        if self.full {
-            return;
-        }
-        match (self.parts.get_mut(self.part_count), narrow(&at)) {
-            (Some(slot), Some(range)) => {
-                *slot = range;
-                self.part_count += 1;
-                self.len = len;
-            }
-            _ => self.full = true,
-        }
+        self.parts.push(at);
     }
-}
-
-/// Queries are shorter than [`super::MAX_QUERY`].
-fn narrow(at: &Range<usize>) -> Option<(u16, u16)> {
-    Some((u16::try_from(at.start).ok()?, u16::try_from(at.end).ok()?))
 }

@@ -3,14 +3,24 @@
 /// The longest word below.
 const LONGEST: usize = 13;
 
-/// Lower-case key of a word of up to 16 bytes. Only letters, digits, `_`, `$` and bytes above 0x7f come here: they stay apart.
-const fn key(text: &[u8]) -> u128 {
+/// Bit 5 of each byte: makes letters lower case. What else may stand in a word (digits, `_`, `$`, high bytes) stays apart.
+const LOWER: u64 = u64::from_le_bytes([0x20; 8]);
+
+/// Lower-case key of the first eight bytes of a word.
+const fn key(text: &[u8]) -> u64 {
     let (mut key, mut rest, mut shift) = (0, text, 0);
-    while let Some((byte, tail)) = rest.split_first() {
-        key |= ((*byte | 0x20) as u128) << shift;
+    while let (Some((byte, tail)), 0..64) = (rest.split_first(), shift) {
+        key |= ((*byte | 0x20) as u64) << shift;
         (rest, shift) = (tail, shift + 8);
     }
     key
+}
+
+const SLOTS_BITS: u32 = 9;
+
+/// Place of a key in [`SLOTS`].
+const fn slot(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS_BITS)) as usize
 }
 
 macro_rules! words {
@@ -24,28 +34,11 @@ macro_rules! words {
             $($word,)*
         }
 
-        #[expect(non_upper_case_globals, reason = "named as the words are")]
-        mod keys {
-            $(pub(super) const $word: u128 = super::key(stringify!($word).as_bytes());)*
-        }
+        /// Each word with its key and what follows the key.
+        static WORDS: &[(u64, &[u8], Word)] =
+            &[$((key(stringify!($word).as_bytes()), tail(stringify!($word).as_bytes()), Word::$word),)*];
 
-        /// Which lengths the words have, by their first letter: most names are told apart by this alone.
-        #[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
-        const LENGTHS: [u16; 32] = {
-            let mut lengths = [0; 32];
-            $(
-                assert!(stringify!($word).len() <= LONGEST);
-                lengths[(keys::$word & 0x1f) as usize] |= 1 << stringify!($word).len();
-            )*
-            lengths
-        };
-
-        fn find(key: u128) -> Word {
-            match key {
-                $(keys::$word => Word::$word,)*
-                _ => Word::Other,
-            }
-        }
+        const TEXTS: &[&str] = &[$(stringify!($word),)*];
     };
 }
 
@@ -61,31 +54,82 @@ words! {
     Values Verbose View Where Window With Xa
 }
 
+const fn tail(text: &[u8]) -> &[u8] {
+    match text.split_at_checked(8) {
+        Some((_, tail)) => tail,
+        None => &[],
+    }
+}
+
+/// For each slot the first of its words, and for each word the next of its slot, counted from 1; 0: none.
+#[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated at compile time")]
+const fn chains() -> ([u8; 1 << SLOTS_BITS], [u8; TEXTS.len()]) {
+    let (mut slots, mut next) = ([0; 1 << SLOTS_BITS], [0; TEXTS.len()]);
+    let mut at = 0;
+    while at < TEXTS.len() {
+        let text = TEXTS[at].as_bytes();
+        assert!(text.len() <= LONGEST && at < 255);
+        let slot = slot(key(text));
+        next[at] = slots[slot];
+        slots[slot] = at as u8 + 1;
+        at += 1;
+    }
+    (slots, next)
+}
+
+static SLOTS: [u8; 1 << SLOTS_BITS] = chains().0;
+static NEXT: [u8; TEXTS.len()] = chains().1;
+
 impl Word {
-    /// Of a word of letters, digits, `_`, `$` and bytes above 0x7f; a name with a dot is other.
+    /// Which word `text` is, whose first eight bytes (or all of them, then zeros) are `head`.
     #[inline]
-    pub(super) fn of(text: &[u8]) -> Self {
-        let Some(first) = text.first() else { return Self::Other };
-        let lengths = LENGTHS.get(usize::from(first & 0x1f)).copied().unwrap_or_default();
-        if text.len() > LONGEST || lengths & 1 << text.len() == 0 {
-            return Self::Other;
+    pub(super) fn of(head: u64, text: &[u8]) -> Self {
+        let mask = 1_u64.checked_shl(8 * u32::try_from(text.len()).unwrap_or(8)).map_or(u64::MAX, |bit| bit - 1);
+        let key = (head | LOWER) & mask;
+        let mut candidate = SLOTS.get(slot(key)).copied().unwrap_or(0);
+        while let Some(index) = usize::from(candidate).checked_sub(1) {
+            match WORDS.get(index) {
+                Some((known, tail, word))
+                    if *known == key && text.get(8..).unwrap_or_default().eq_ignore_ascii_case(tail) =>
+                {
+                    return *word;
+                }
+                _ => candidate = NEXT.get(index).copied().unwrap_or(0),
+            }
         }
-        find(key(text))
+        Self::Other
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::literal::eight;
     use super::*;
+
+    /// At the end of a text and not.
+    fn of(text: &str) -> Word {
+        let followed = format!("({text}) and more");
+        let word = Word::of(eight(text.as_bytes(), 0), text.as_bytes());
+        assert_eq!(Word::of(eight(followed.as_bytes(), 1), text.as_bytes()), word);
+        word
+    }
+
+    #[test]
+    fn every_word_is_found() {
+        for (text, (_, _, word)) in TEXTS.iter().zip(WORDS) {
+            assert_eq!(of(text), *word, "{text}");
+            assert_eq!(of(&text.to_uppercase()), *word, "{text}");
+        }
+    }
 
     #[test]
     fn words_are_found_in_any_case_and_nothing_else_is() {
-        assert_eq!(Word::of(b"SELECT"), Word::Select);
-        assert_eq!(Word::of(b"sElEcT"), Word::Select);
-        assert_eq!(Word::of(b"straight_JOIN"), Word::Straight_Join);
-        assert_eq!(Word::of(b"MATERIALIZED"), Word::Materialized);
+        assert_eq!(of("SELECT"), Word::Select);
+        assert_eq!(of("sElEcT"), Word::Select);
+        assert_eq!(of("straight_JOIN"), Word::Straight_Join);
+        assert_eq!(of("MATERIALIZED"), Word::Materialized);
         for other in ["", "s", "selec", "selects", "a.b", "se1ect", "_elect", "materialized_views_of_all", "\u{e9}"] {
-            assert_eq!(Word::of(other.as_bytes()), Word::Other, "{other}");
+            assert_eq!(of(other), Word::Other, "{other}");
         }
     }
 }

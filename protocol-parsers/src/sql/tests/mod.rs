@@ -1,6 +1,7 @@
 //! Tests of the sanitiser and the summary.
 
 mod cases;
+mod properties;
 mod rules;
 
 use super::{Dialect, digest};

@@ -33,6 +33,7 @@ fn where_a_backslash_may_or_may_not_escape_the_rest_is_masked() {
     assert_eq!(text(r"SELECT 'a\', b, 'c\', d", Postgresql), "SELECT ?");
     assert_eq!(text(r"SELECT 'a\'' , 'b'", Postgresql), "SELECT ?");
     assert_eq!(text(r"SELECT 'a\\', b, 'c'", Postgresql), "SELECT ?, b, ?");
+    assert_eq!(read(br"SELECT 'a\' secret", Postgresql, false).0, "SELECT ?");
 }
 
 #[test]

@@ -1,0 +1,248 @@
+//! Where literals, quoted names and comments end. In: bytes and a place in them. Out: the place behind.
+
+use memchr::{memchr, memchr2};
+
+/// What a byte may begin. The first three make words.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    Letter,
+    Digit,
+    Dollar,
+    Backtick,
+    Close,
+    Comma,
+    Dot,
+    Double,
+    Hash,
+    Minus,
+    Open,
+    Plus,
+    Quote,
+    Semicolon,
+    Slash,
+    Space,
+    Symbol,
+}
+
+#[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated at compile time")]
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Symbol; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Letter,
+            b'0'..=b'9' => Class::Digit,
+            b'$' => Class::Dollar,
+            b'`' => Class::Backtick,
+            b')' => Class::Close,
+            b',' => Class::Comma,
+            b'.' => Class::Dot,
+            b'"' => Class::Double,
+            b'#' => Class::Hash,
+            b'-' => Class::Minus,
+            b'(' => Class::Open,
+            b'+' => Class::Plus,
+            b'\'' => Class::Quote,
+            b';' => Class::Semicolon,
+            b'/' => Class::Slash,
+            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => Class::Space,
+            _ => Class::Symbol,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+#[inline]
+pub(super) fn class(byte: u8) -> Class {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(Class::Symbol)
+}
+
+/// A byte in each of eight places.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The eight bytes there; zeros behind the end.
+#[inline]
+pub(super) fn eight(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.first_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => rest.iter().rev().fold(0, |eight, byte| eight << 8 | u64::from(*byte)),
+    }
+}
+
+/// Which bytes belong to a word (letters, digits, `_`, `$` and high bytes): one bit each for 64 bytes from a place on. To look
+/// at a bit again is faster than to look at a byte, for no byte of a word need be known to find the next.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    start: usize,
+    bits: u64,
+}
+
+impl Words {
+    /// Of these bytes, to be asked for places from `start` on.
+    pub(super) fn new(bytes: &[u8], start: usize) -> Self {
+        Self { start, bits: word_bits(bytes, start) }
+    }
+
+    /// How many bytes of a word stand there. A longer one than 64 is told in parts.
+    #[inline]
+    pub(super) fn len(&mut self, bytes: &[u8], at: usize) -> usize {
+        let passed = at.wrapping_sub(self.start);
+        if passed < 64 {
+            let len = (!(self.bits >> passed)).trailing_zeros() as usize;
+            if passed + len < 64 {
+                return len;
+            }
+        }
+        *self = Self::new(bytes, at);
+        (!self.bits).trailing_zeros() as usize
+    }
+}
+
+fn word_bits(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let mut last = [0; 64];
+    let chunk = rest.first_chunk::<64>().unwrap_or_else(|| {
+        last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+        &last
+    });
+    let (eights, _) = chunk.as_chunks::<8>();
+    eights.iter().rev().fold(0, |bits, eight| bits << 8 | word_bits_of_eight(u64::from_le_bytes(*eight)))
+}
+
+#[inline]
+fn word_bits_of_eight(eight: u64) -> u64 {
+    // For seven-bit x: bit 7 of x + (128 - y) says x >= y, bit 7 of 128 - x says x == 0; no sum reaches the next byte.
+    let ascii = eight & each(0x7f);
+    let lower = ascii | each(0x20);
+    let letter = (lower + each(0x80 - b'a')) & !(lower + each(0x80 - b'z' - 1));
+    let digit = (ascii + each(0x80 - b'0')) & !(ascii + each(0x80 - b'9' - 1));
+    let special = (each(0x80) - (ascii ^ each(b'_'))) | (each(0x80) - (ascii ^ each(b'$')));
+    let word = (letter | digit | special | eight) & each(0x80);
+    // Moves bit 0 of byte n to bit n of the last byte.
+    (word >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// How a string says that a quote belongs to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// By doubling it, or with a backslash.
+    Backslash,
+    /// By doubling it.
+    Doubling,
+    /// By doubling it; whether a backslash does so too is the server's setting. Whether the text is known to its end.
+    Unknown { whole: bool },
+}
+
+/// Behind the quote that ends what begins at `open`; `None`: there is none, or which it is cannot be told. `foreign`: the bytes
+/// are of an encoding that is not known.
+pub(super) fn string_end(bytes: &[u8], open: usize, escapes: Escapes, foreign: bool) -> Option<usize> {
+    let quote = *bytes.get(open)?;
+    let mut at = open + 1;
+    loop {
+        let rest = bytes.get(at..)?;
+        at += match escapes {
+            Escapes::Backslash => memchr2(quote, b'\\', rest)?,
+            Escapes::Doubling | Escapes::Unknown { .. } => memchr(quote, rest)?,
+        };
+        if escapes == Escapes::Backslash && bytes.get(at) == Some(&b'\\') {
+            // In some East Asian encodings the second byte of a character may be a backslash.
+            if foreign && bytes.get(at - 1).is_some_and(|byte| *byte >= 0x80) {
+                return None;
+            }
+            at += 2;
+            continue;
+        }
+        if let Escapes::Unknown { whole } = escapes
+            && after_backslash(bytes, open, at)
+        {
+            // The other reading is no string at all if no quote follows.
+            return (whole && memchr(quote, bytes.get(at + 1..)?).is_none()).then_some(at + 1);
+        }
+        if bytes.get(at + 1) != Some(&quote) {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Whether an odd number of backslashes stands before.
+fn after_backslash(bytes: &[u8], open: usize, at: usize) -> bool {
+    let inside = bytes.get(open + 1..at).unwrap_or_default();
+    inside.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// Behind a name in quotes.
+pub(super) fn quoted_end(bytes: &[u8], open: usize, foreign: bool) -> Option<usize> {
+    let end = string_end(bytes, open, Escapes::Doubling, foreign)?;
+    // In some East Asian encodings the second byte of a character may be a backtick.
+    let high = bytes.get(open.saturating_sub(1)..end)?.iter().any(|byte| *byte >= 0x80);
+    (!(foreign && high)).then_some(end)
+}
+
+/// Whether a number begins there, with or without a sign.
+#[inline]
+pub(super) fn is_number(bytes: &[u8], at: usize) -> bool {
+    let byte = |at| bytes.get(at).copied().unwrap_or(0);
+    let at = at + usize::from(matches!(byte(at), b'+' | b'-'));
+    byte(at).is_ascii_digit() || (byte(at) == b'.' && byte(at + 1).is_ascii_digit())
+}
+
+/// Behind the number that begins at `start`, with its sign. Letters directly behind belong to it: exponent, hexadecimal digits,
+/// or something that no server takes.
+pub(super) fn number_end(bytes: &[u8], start: usize) -> usize {
+    let signed = matches!(bytes.get(start), Some(b'+' | b'-'));
+    let mut at = start + usize::from(signed);
+    let decimal = !matches!(bytes.get(at..), Some([b'0', b'x' | b'X', ..]));
+    loop {
+        at += match bytes.get(at..) {
+            Some([b'e' | b'E', b'+' | b'-', b'0'..=b'9', ..]) if decimal => 2,
+            Some([byte, ..]) if matches!(class(*byte), Class::Digit | Class::Dot | Class::Letter) => 1,
+            _ => return at,
+        };
+    }
+}
+
+/// How long the inside of a comment is.
+pub(super) fn comment(inside: &[u8], nested: bool) -> Option<usize> {
+    let (mut depth, mut at) = (1, 0);
+    loop {
+        let rest = inside.get(at..)?;
+        at += if nested { memchr2(b'*', b'/', rest) } else { memchr(b'*', rest) }?;
+        match inside.get(at..at + 2)? {
+            b"*/" if depth == 1 => return Some(at),
+            b"*/" => (depth, at) = (depth - 1, at + 2),
+            b"/*" => (depth, at) = (depth + 1, at + 2),
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_measured_as_their_classes_say() {
+        for byte in 0..=255 {
+            for at in 0..72 {
+                let mut bytes = *b"a1_$Zz9\xff\x80\xfeaz09AZ_$a1_$Zz9\xff\x80\xfeaz09AZ_$a1_$Zz9\xff\x80\xfeaz09AZ_$a1_$Zz9\xff\x80\xfeaz09AZ_$";
+                bytes[at] = byte;
+                for start in [0, 1, 63, 64] {
+                    let expected = bytes[start..].iter().position(|byte| class(*byte) > Class::Dollar);
+                    let mut words = Words::new(&bytes, 0);
+                    let (mut end, mut len) = (start, 64);
+                    while len == 64 {
+                        len = words.len(&bytes, end);
+                        end += len;
+                    }
+                    assert_eq!(end - start, expected.unwrap_or(72 - start), "{at} {byte}");
+                    assert_eq!(words.len(&bytes, end), 0);
+                }
+            }
+        }
+    }
+}
