@@ -24,6 +24,8 @@ pub mod fuzzing;
 pub mod http1;
 pub mod http2;
 pub mod mysql;
+#[cfg(test)]
+mod phantoms;
 pub mod postgresql;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
