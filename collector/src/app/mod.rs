@@ -31,7 +31,7 @@ use sidelight_loader::{
     Hooks, LoadError, Row, Started, State,
     discover::{Discovery, News},
     process,
-    uprobes::Library,
+    uprobes::{How, Library},
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -236,6 +236,9 @@ fn discovery(hooks: &Hooks, rows: &mut Vec<Row>) -> (Option<Arc<Discovery>>, Opt
 /// A probed library's part of the start-up table.
 fn probed(library: &Library) -> (State, String) {
     let mut why = library.path.display().to_string();
+    if library.how == How::Events {
+        why += "; single probes, slow to remove (multi links: Linux 6.6)";
+    }
     if !library.slow.is_empty() {
         why += &format!("; ten times slower than need be: {}", library.slow.join(", "));
     }

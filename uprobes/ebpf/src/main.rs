@@ -115,6 +115,12 @@ pub fn tls_handshake(ctx: ProbeContext) -> u32 {
     tls::enter(Registers(ctx.as_ptr().cast()), role::HANDSHAKE, Length::Result)
 }
 
+/// Any function, told apart by the probe's cookie (5.15): the program of multi links.
+#[uprobe]
+pub fn tls_enter(ctx: ProbeContext) -> u32 {
+    tls::called(&ctx)
+}
+
 /// The return of any of the above.
 #[uretprobe]
 pub fn tls_return(ctx: RetProbeContext) -> u32 {

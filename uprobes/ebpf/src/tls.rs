@@ -7,10 +7,14 @@
 //! Offsets count the plaintext bytes of an object and direction. While a thread is inside a call of an object, each socket
 //! call it makes binds the object to that connection, for the direction of the socket call.
 
-use aya_ebpf::helpers::bpf_probe_read_user;
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_probe_read_user, generated::bpf_get_attach_cookie},
+    programs::ProbeContext,
+};
 use sidelight_events::{
     ConnKey, DataHeader, MAX_CAPTURE, TlsBind, TlsFree, direction, kind, layer,
-    maps::{Control, counter, mode, policy},
+    maps::{Control, counter, mode, policy, tls_call},
     mechanism,
 };
 
@@ -130,6 +134,23 @@ impl Registers {
         // SAFETY: the context of a uprobe is a `struct pt_regs`, and the verifier checks the offset.
         unsafe { self.0.add(OFFSET).cast::<u64>().read_volatile() }
     }
+}
+
+/// Any call of the library begins; the cookie says which.
+#[inline(always)]
+pub fn called(ctx: &ProbeContext) -> u32 {
+    let registers = Registers(ctx.as_ptr().cast());
+    // SAFETY: the context is that of a uprobe.
+    let (role, length) = match unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } {
+        tls_call::READ => (role::READ, Length::Result),
+        tls_call::READ_EX => (role::READ, Length::Pointer),
+        tls_call::WRITE => (role::WRITE, Length::Result),
+        tls_call::WRITE_EX => (role::WRITE, Length::Pointer),
+        tls_call::HANDSHAKE => (role::HANDSHAKE, Length::Result),
+        tls_call::FREE => return free(registers),
+        _ => return 0,
+    };
+    enter(registers, role, length)
 }
 
 /// A call of the library begins: its first three arguments are object, buffer, length.

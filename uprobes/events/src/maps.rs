@@ -67,6 +67,22 @@ pub mod policy {
     pub const DEEP: u32 = 3;
 }
 
+/// Cookies of the probes at the beginning of a TLS library's functions: which function it is.
+pub mod tls_call {
+    /// `SSL_read`: the result is the length.
+    pub const READ: u64 = 1;
+    /// `SSL_read_ex`: the fourth argument points to the length.
+    pub const READ_EX: u64 = 2;
+    /// `SSL_write`.
+    pub const WRITE: u64 = 3;
+    /// `SSL_write_ex`.
+    pub const WRITE_EX: u64 = 4;
+    /// `SSL_do_handshake`.
+    pub const HANDSHAKE: u64 = 5;
+    /// `SSL_free`, `SSL_clear`.
+    pub const FREE: u64 = 6;
+}
+
 /// A record of the small ring `UNDECIDED`: this process waits for a decision on its executable.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

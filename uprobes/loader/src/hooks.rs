@@ -15,7 +15,10 @@ use sidelight_events::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::decide::{Decider, Procs};
+use crate::{
+    decide::{Decider, Procs},
+    multi,
+};
 
 /// A map that user space writes, one writer at a time.
 pub(crate) type Shared<T> = Arc<Mutex<T>>;
@@ -31,10 +34,16 @@ pub(crate) struct Inner {
     pub(crate) counters: PerCpuArray<MapData, [u64; counter::COUNT as usize]>,
     pub(crate) policies: Mutex<HashMap<MapData, [u64; 2], u32>>,
     /// Programs and links; `None` once detached.
-    pub(crate) ebpf: Mutex<Option<Ebpf>>,
+    pub(crate) loaded: Mutex<Option<Loaded>>,
     /// Who is selected.
     pub(crate) procs: Procs,
     pub(crate) decider: Mutex<Option<Decider>>,
+}
+
+/// The object in the kernel.
+pub(crate) struct Loaded {
+    pub(crate) ebpf: Ebpf,
+    pub(crate) maps: multi::Maps,
 }
 
 impl Hooks {
@@ -141,12 +150,12 @@ impl Hooks {
     /// Removes every hook now, whoever else holds a handle.
     pub fn detach(&self) {
         lock(&self.inner.decider).take();
-        lock(&self.inner.ebpf).take();
+        lock(&self.inner.loaded).take();
     }
 
     /// Does something with the programs; `None` once detached.
-    pub(crate) fn with_programs<T>(&self, job: impl FnOnce(&mut Ebpf) -> T) -> Option<T> {
-        lock(&self.inner.ebpf).as_mut().map(job)
+    pub(crate) fn with_programs<T>(&self, job: impl FnOnce(&mut Loaded) -> T) -> Option<T> {
+        lock(&self.inner.loaded).as_mut().map(job)
     }
 }
 

@@ -11,6 +11,7 @@ mod decide;
 pub mod discover;
 mod hooks;
 mod load;
+mod multi;
 mod privilege;
 pub mod process;
 pub mod ring;

@@ -15,8 +15,8 @@ use zerocopy::IntoBytes;
 use crate::{
     btf::{self, BtfError},
     decide::{Decider, Procs},
-    hooks::{Hooks, Inner, lock},
-    privilege, ring,
+    hooks::{Hooks, Inner, Loaded, lock},
+    multi, privilege, ring,
     select::{self, Selection},
     sys,
 };
@@ -120,6 +120,9 @@ pub enum LoadError {
     /// No socket hook is left.
     #[error("no socket hook can be attached: {0}")]
     NoSocketHook(String),
+    /// No descriptor is left.
+    #[error("cannot keep the maps of the eBPF object open")]
+    Descriptor(#[source] io::Error),
     /// A thread or descriptor cannot be had.
     #[error("cannot start the thread that decides on processes")]
     Thread(#[source] io::Error),
@@ -130,7 +133,7 @@ const PAGE: u32 = 4096;
 /// Scans for descendants until none is new; each finds children of those that forked during the one before.
 const SCANS: u32 = 16;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/sidelight.bpf.o");
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/sidelight.bpf.o");
 
 /// Loads, attaches, applies the selection. Hooks of process life come first, so that nothing escapes the scan.
 ///
@@ -155,6 +158,7 @@ pub fn start(options: Options) -> Result<Started, LoadError> {
 fn load(options: Options) -> Result<Started, LoadError> {
     let Options { attach, ring_bytes, selection } = options;
     let (mut ebpf, btf) = object(ring_bytes)?;
+    let maps = multi::Maps::of(&ebpf).map_err(LoadError::Descriptor)?;
     let mut control: Array<_, [u32; 4]> = map(&mut ebpf, "CONTROL")?;
     let word =
         Control { enabled: 0, mode: selection.mode() | mode::PROCESS_RECORDS, own_tgid: process::id(), policies: 0 };
@@ -189,7 +193,7 @@ fn load(options: Options) -> Result<Started, LoadError> {
         control: control.into(),
         counters,
         policies: policies.into(),
-        ebpf: Some(ebpf).into(),
+        loaded: Some(Loaded { ebpf, maps }).into(),
         procs,
         decider: decider.into(),
     };

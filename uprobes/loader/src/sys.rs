@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "system calls and shared memory; each block says why it holds")]
 
+use aya_obj::generated::{bpf_insn, bpf_prog_type::BPF_PROG_TYPE_KPROBE};
 use std::{
     ffi::CStr,
     io,
@@ -170,6 +171,106 @@ pub(crate) fn attach_uprobe(
 
 const PERF_EVENT_IOC_ENABLE: libc::Ioctl = 0x2400;
 const PERF_EVENT_IOC_SET_BPF: libc::Ioctl = 0x4004_2408;
+
+/// `BPF_TRACE_UPROBE_MULTI`.
+const UPROBE_MULTI: u32 = 48;
+const PROG_LOAD: libc::c_int = 5;
+const LINK_CREATE: libc::c_int = 28;
+
+/// The beginning of `union bpf_attr` of `BPF_PROG_LOAD`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    licence: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
+}
+
+const _: () = assert!(size_of::<ProgLoad>() == 72);
+
+/// `union bpf_attr` of `BPF_LINK_CREATE` with its member `uprobe_multi`.
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    path: u64,
+    offsets: u64,
+    reference_counters: u64,
+    cookies: u64,
+    count: u32,
+    multi_flags: u32,
+    pid: u32,
+    reserved: u32,
+}
+
+const _: () = assert!(size_of::<LinkCreate>() == 64);
+
+/// A command that makes a descriptor.
+///
+/// # Safety
+/// `attr` must be what the command reads, and what it points to must be there.
+unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` outlives the call and its size is told; the rest is the caller's word.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<T>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel gave a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Loads a relocated program that [`attach_uprobe_multi`] takes.
+pub(crate) fn load_uprobe_multi(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
+    let mut attr = ProgLoad {
+        kind: BPF_PROG_TYPE_KPROBE as u32,
+        instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
+        instructions: instructions.as_ptr() as u64,
+        licence: c"GPL".as_ptr() as u64,
+        attach_type: UPROBE_MULTI,
+        ..ProgLoad::default()
+    };
+    // SAFETY: a slice of instructions and a string, both alive.
+    unsafe { bpf(PROG_LOAD, &mut attr) }
+}
+
+/// Attaches a program to all `offsets` in the file `path`, for every process; dropping the descriptor detaches it. The program
+/// finds the place's cookie, if there are any: then as many as offsets. `returning` makes return probes.
+pub(crate) fn attach_uprobe_multi(
+    program: BorrowedFd<'_>,
+    path: &CStr,
+    offsets: &[u64],
+    cookies: &[u64],
+    returning: bool,
+) -> io::Result<OwnedFd> {
+    if !cookies.is_empty() && cookies.len() != offsets.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut attr = LinkCreate {
+        program: program.as_raw_fd() as u32,
+        attach_type: UPROBE_MULTI,
+        path: path.as_ptr() as u64,
+        offsets: offsets.as_ptr() as u64,
+        cookies: if cookies.is_empty() { 0 } else { cookies.as_ptr() as u64 },
+        count: u32::try_from(offsets.len()).unwrap_or(u32::MAX),
+        // Bit 0: BPF_F_UPROBE_MULTI_RETURN.
+        multi_flags: u32::from(returning),
+        ..LinkCreate::default()
+    };
+    // SAFETY: a string and one or two slices of `count` numbers, all alive.
+    unsafe { bpf(LINK_CREATE, &mut attr) }
+}
 
 /// Gives memory that was freed back to the system: loading parses the kernel's type information, once.
 pub(crate) fn return_freed_memory() {

@@ -5,20 +5,18 @@
 
 use std::{
     collections::HashMap,
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::{self, File},
     io::{self, Read},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use aya::{
-    Ebpf,
-    programs::{ProgramError, UProbe},
-};
-use sidelight_symbols::openssl::{self, Hook};
+use aya::programs::{ProgramError, UProbe};
+use sidelight_events::maps::tls_call;
+use sidelight_symbols::openssl::{self, Hook, Probe};
 
-use crate::{discover::Inode, sys};
+use crate::{discover::Inode, hooks::Loaded, load::OBJECT, multi, sys};
 
 /// Names of libraries that are probed: the file name begins with one of these.
 const LIBRARIES: [&str; 1] = ["libssl.so.3"];
@@ -68,6 +66,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The kernel refused a link.
+    #[error("cannot attach to its functions")]
+    AttachAll(#[source] io::Error),
     /// As many are probed as is allowed.
     #[error("{MAX_LIBRARIES} libraries are probed already")]
     TooMany,
@@ -75,11 +76,32 @@ pub enum Error {
 
 /// The programs; loaded, not attached.
 #[derive(Debug)]
-pub(crate) struct Programs(HashMap<&'static str, OwnedFd>);
+pub(crate) enum Programs {
+    /// For one link a library and kind of probe.
+    Multi(multi::Programs),
+    /// For one perf event a probe: kernels before 6.6.
+    Single {
+        /// Type of the uprobe event source.
+        pmu: u32,
+        /// By name in the object.
+        programs: HashMap<&'static str, OwnedFd>,
+    },
+}
 
 /// Runs at the return of every function that has a return probe.
 const RETURNED: &str = "tls_return";
 const ENTRIES: [&str; 6] = ["tls_read", "tls_read_ex", "tls_write", "tls_write_ex", "tls_handshake", "tls_free"];
+
+fn call(hook: Hook) -> u64 {
+    match hook {
+        Hook::ReadCount => tls_call::READ,
+        Hook::ReadOut => tls_call::READ_EX,
+        Hook::WriteCount => tls_call::WRITE,
+        Hook::WriteOut => tls_call::WRITE_EX,
+        Hook::Handshake => tls_call::HANDSHAKE,
+        Hook::Free | Hook::Clear => tls_call::FREE,
+    }
+}
 
 fn entry(hook: Hook) -> &'static str {
     match hook {
@@ -94,7 +116,14 @@ fn entry(hook: Hook) -> &'static str {
 
 impl Programs {
     /// Loads them into the kernel.
-    pub(crate) fn load(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    pub(crate) fn load(loaded: &mut Loaded) -> Result<Self, Error> {
+        match multi::Programs::load(OBJECT, &loaded.maps) {
+            Ok(programs) => return Ok(Self::Multi(programs)),
+            Err(error) => tracing::debug!(%error, "TLS libraries are probed place by place"),
+        }
+        let text = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(Error::NoUprobes)?;
+        let pmu = text.trim().parse().map_err(|e| Error::NoUprobes(io::Error::new(io::ErrorKind::InvalidData, e)))?;
+        let ebpf = &mut loaded.ebpf;
         let mut load = |name| {
             let missing = || ProgramError::InvalidName { name: String::from(name) };
             let program: &mut UProbe = ebpf.program_mut(name).ok_or_else(missing)?.try_into()?;
@@ -103,16 +132,72 @@ impl Programs {
             Ok((name, fd))
         };
         let names = ENTRIES.into_iter().chain([RETURNED]);
-        names
-            .map(|name| load(name).map_err(|source| Error::Program { name, source }))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let programs =
+            names.map(|name| load(name).map_err(|source| Error::Program { name, source })).collect::<Result<_, _>>()?;
+        Ok(Self::Single { pmu, programs })
     }
 
-    fn get(&self, name: &'static str) -> Result<BorrowedFd<'_>, Error> {
-        let missing = || Error::Program { name, source: ProgramError::InvalidName { name: name.to_owned() } };
-        self.0.get(name).map(AsFd::as_fd).ok_or_else(missing)
+    /// Attaches to the places of one library in the file `target`.
+    fn attach(&self, target: &CStr, probes: &[Probe]) -> Result<Vec<OwnedFd>, Error> {
+        // The returns first: an entry without its return would leave its thread inside the call.
+        match self {
+            Self::Multi(programs) => {
+                let places =
+                    |probes: &[&Probe]| -> Vec<u64> { probes.iter().map(|probe| probe.spot.offset()).collect() };
+                let all: Vec<&Probe> = probes.iter().collect();
+                let returning: Vec<&Probe> = probes.iter().filter(|probe| returns(probe.hook)).collect();
+                let cookies: Vec<u64> = probes.iter().map(|probe| call(probe.hook)).collect();
+                let returned = sys::attach_uprobe_multi(programs.returned(), target, &places(&returning), &[], true);
+                let returned = returned.map_err(Error::AttachAll)?;
+                let entered = sys::attach_uprobe_multi(programs.enter(), target, &places(&all), &cookies, false);
+                Ok(vec![entered.map_err(Error::AttachAll)?, returned])
+            }
+            Self::Single { pmu, programs } => {
+                let mut events = Vec::new();
+                for probe in probes {
+                    let offset = probe.spot.offset();
+                    let mut add = |name: &'static str, returning| {
+                        let missing = || ProgramError::InvalidName { name: name.to_owned() };
+                        let program =
+                            programs.get(name).ok_or_else(|| Error::Program { name, source: missing() })?.as_fd();
+                        let event = sys::attach_uprobe(*pmu, target, offset, returning, program);
+                        events.push(event.map_err(|source| Error::Attach {
+                            function: probe.function,
+                            offset,
+                            source,
+                        })?);
+                        Ok(())
+                    };
+                    if returns(probe.hook) {
+                        add(RETURNED, true)?;
+                    }
+                    add(entry(probe.hook), false)?;
+                }
+                Ok(events)
+            }
+        }
     }
+
+    fn how(&self) -> How {
+        match self {
+            Self::Multi(_) => How::Links,
+            Self::Single { .. } => How::Events,
+        }
+    }
+}
+
+/// Whether the end of the call is of interest.
+fn returns(hook: Hook) -> bool {
+    !matches!(hook, Hook::Free | Hook::Clear)
+}
+
+/// What holds the probes of a library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Two multi links (6.6).
+    Links,
+    /// A perf event for each probe; removing one takes about 0.1 s.
+    Events,
 }
 
 /// One probed library, for the start-up table.
@@ -120,27 +205,24 @@ impl Programs {
 pub struct Library {
     /// Path, as the process that maps it names it.
     pub path: PathBuf,
+    /// What holds its probes.
+    pub how: How,
     /// Functions whose only place for a probe is one that the kernel must single-step: ten times slower.
     pub slow: Vec<&'static str>,
     /// Functions that are not there, and why.
     pub missing: Vec<(&'static str, String)>,
 }
 
-/// What is probed. Dropping it detaches everything (about 0.1 s a probe).
+/// What is probed. Dropping it detaches everything (see [`How`]).
 #[derive(Debug)]
 pub(crate) struct Libraries {
     programs: Programs,
-    pmu: u32,
     probed: HashMap<Inode, Vec<OwnedFd>>,
 }
 
 impl Libraries {
-    /// # Errors
-    /// [`Error::NoUprobes`].
-    pub(crate) fn new(programs: Programs) -> Result<Self, Error> {
-        let text = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(Error::NoUprobes)?;
-        let pmu = text.trim().parse().map_err(|e| Error::NoUprobes(io::Error::new(io::ErrorKind::InvalidData, e)))?;
-        Ok(Self { programs, pmu, probed: HashMap::new() })
+    pub(crate) fn new(programs: Programs) -> Self {
+        Self { programs, probed: HashMap::new() }
     }
 
     /// Whether a file of this path is one to probe.
@@ -182,23 +264,10 @@ impl Libraries {
         let plan = openssl::plan(&data).map_err(Error::Plan)?;
         // Through the descriptor: the process and its mount namespace may be gone before the last probe stands.
         let target = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
-        let mut events = Vec::new();
-        for probe in &plan.probes {
-            let offset = probe.spot.offset();
-            let mut add = |program, returning| {
-                let event = sys::attach_uprobe(self.pmu, &target, offset, returning, self.programs.get(program)?);
-                events.push(event.map_err(|source| Error::Attach { function: probe.function, offset, source })?);
-                Ok(())
-            };
-            // The return first: an entry without its return would leave its thread inside the call.
-            if !matches!(probe.hook, Hook::Free | Hook::Clear) {
-                add(RETURNED, true)?;
-            }
-            add(entry(probe.hook), false)?;
-        }
+        let events = self.programs.attach(&target, &plan.probes)?;
         let slow = plan.probes.iter().filter(|probe| !probe.spot.cheap()).map(|probe| probe.function).collect();
         let missing = plan.missing.into_iter().map(|(function, why)| (function, why.to_string())).collect();
-        Ok((Library { path: path.to_owned(), slow, missing }, events))
+        Ok((Library { path: path.to_owned(), how: self.programs.how(), slow, missing }, events))
     }
 }
 

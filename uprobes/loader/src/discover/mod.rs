@@ -72,7 +72,8 @@ pub enum Error {
     Events(#[source] io::Error),
 }
 
-/// Discovery at work; dropping it ends its thread and detaches the probes (about 0.1 s each).
+/// Discovery at work; dropping it ends its thread and detaches the probes (see
+/// [`Library::how`]).
 #[derive(Debug)]
 pub struct Discovery {
     _source: source::Source,
@@ -95,7 +96,7 @@ impl Discovery {
         let counts = Arc::new(Counts::default());
         let outcomes = Arc::new(Mutex::new(Vec::new()));
         let libraries =
-            hooks.with_programs(Programs::load).ok_or(uprobes::Error::Detached).flatten().and_then(Libraries::new);
+            hooks.with_programs(Programs::load).ok_or(uprobes::Error::Detached).flatten().map(Libraries::new);
         let (libraries, tls) = match libraries {
             Ok(libraries) => (Some(libraries), Ok(())),
             Err(error) => (None, Err(watch::chain(&error))),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rig::{Bytes, Capture, Scene};
 use sidelight_events::{ConnKey, direction, flags, layer, mechanism};
-use sidelight_loader::{Attach, discover::News};
+use sidelight_loader::{Attach, discover::News, uprobes::How};
 
 /// Plaintext of one direction of one object, put together by offset.
 #[derive(Default)]
@@ -166,6 +166,7 @@ fn a_library_mapped_long_after_exec_is_probed_and_counted_late() {
     for library in watch.discovery.libraries() {
         let library = library.unwrap();
         assert!(library.slow.is_empty() && library.missing.is_empty(), "{library:?}");
+        assert_eq!(library.how, if rig::kernel() >= (6, 6) { How::Links } else { How::Events });
     }
 }
 

@@ -46,6 +46,13 @@ pub(crate) fn copy_of_libssl() -> tempfile::TempDir {
     dir
 }
 
+/// The running kernel's version.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
 /// The process; killed when dropped.
 pub(crate) struct Scene {
     child: Child,
