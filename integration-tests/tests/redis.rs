@@ -1,8 +1,6 @@
 //! Redis and its own clients: every command of redis-cli, redis-benchmark and redis-py is one server and one client span, as
 //! the server's statistics count them; over TLS (OpenSSL) too. No value leaves.
 
-#![expect(clippy::unwrap_used, reason = "tests panic")]
-
 use std::time::Duration;
 
 use sidelight_integration_tests::{
