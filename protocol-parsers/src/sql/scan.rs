@@ -191,7 +191,7 @@ impl Scan<'_> {
             // What follows a comment may turn them into one.
             Some([b'#', ..] | [b'/', b'*', ..]) => Err(Masked(at)),
             Some([]) if self.bytes.len() != self.all.len() => Err(Masked(at)),
-            Some([] | [..=b' ' | 0x7f, ..]) => self.line_comment(at),
+            Some([..=b' ' | 0x7f, ..]) => self.line_comment(at),
             Some(_) | None => Ok(self.tell(at, Summary::symbol)),
         }
     }
