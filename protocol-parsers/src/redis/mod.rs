@@ -348,6 +348,17 @@ impl Redis {
             Some(Effect::Subscribe(_) | Effect::Unsubscribe(_) | Effect::Ping | Effect::Quit | Effect::Reset) => true,
             Some(_) => self.subscriptions.any(),
         };
+        if self.pairing.answers() == 0 && self.pairing.is_answering() {
+            let more = match (told, self.pairing.front()) {
+                (Some(Told::Unsubscribed(family)), Some(Effect::Unsubscribe(asked))) => family == asked,
+                (Some(Told::Message), _) => true,
+                _ => reply.push && told.is_none(),
+            };
+            if !more {
+                // The confirmations whose number was not known are over.
+                self.pairing.answer_ends(role, &Answer::default(), false, out);
+            }
+        }
         let front = self.pairing.front();
         if reply.push || told.is_some() && !self.resp3 && subscriber(front) {
             match (told, front) {
@@ -370,10 +381,6 @@ impl Redis {
         let line = reply.simple.is_some_and(|line| line.first().is_some_and(u8::is_ascii_digit));
         if line && (self.pairing.is_monitored() || front.is_none()) {
             return Whose::Monitor;
-        }
-        if self.pairing.answers() == 0 && self.pairing.is_answering() {
-            // The confirmations whose number was not known are over.
-            self.pairing.answer_ends(role, &Answer::default(), false, out);
         }
         if self.pairing.front().is_none() && matches!(self.requests, Requests::Reading { .. }) {
             // Answered before it ended: its end was not seen, as will be told.

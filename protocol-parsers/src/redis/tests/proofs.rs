@@ -84,7 +84,8 @@ fn recorded_sessions_hold() {
     for (name, exchanges) in [("redis-py", 32), ("pubsub", 5), ("redis-cli-resp3", 20), ("types", 21)] {
         let session = Session::load(&format!("redis/{name}.session"));
         // A command that the table does not have is not looked for behind a loss; the next one is.
-        let heals = Heals::Quiet(2);
+        // How often `UNSUBSCRIBE` is answered is not known of subscriptions that nobody saw begin.
+        let heals = if name == "pubsub" { Heals::Unpromised } else { Heals::Quiet(2) };
         let proof = Proof { joined: heals, lost: heals, ..proof(&session) };
         let truth = proof.truth();
         assert_eq!(truth.len(), exchanges, "{name}:\n{}", list(&truth));
