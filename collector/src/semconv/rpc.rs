@@ -28,7 +28,8 @@ pub const REQUEST_MESSAGES: &str = "sidelight.rpc.request_messages";
 /// Messages a server sent in a stream.
 pub const RESPONSE_MESSAGES: &str = "sidelight.rpc.response_messages";
 
-/// Canonical codes by number: gRPC's text, Connect's (https://connectrpc.com/docs/protocol/#error-codes), and whether it is an error of the server.
+/// Canonical codes by number: gRPC's text, Connect's
+/// (<https://connectrpc.com/docs/protocol/#error-codes>), and whether it is an error of the server.
 const CODES: [(&str, Option<&str>, bool); 17] = [
     ("OK", None, false),
     ("CANCELLED", Some("canceled"), false),
