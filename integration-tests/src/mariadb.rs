@@ -16,11 +16,13 @@ pub struct Mariadb {
     running: Running,
 }
 
-/// The database the clients find.
-const INIT: &str = "CREATE DATABASE shop; CREATE DATABASE other; USE shop;
-CREATE TABLE items (id INT PRIMARY KEY, name VARCHAR(200), price DECIMAL(9, 2));
-INSERT INTO items VALUES (1, 'apple', 1.5), (2, 'pear', 2.25), (3, 'plum', 0.75);
-CREATE USER app@'127.0.0.1' IDENTIFIED BY 'app-secret'; GRANT ALL ON *.* TO app@'127.0.0.1';
+/// What the clients find; one statement a line.
+const INIT: &str = "CREATE DATABASE shop;
+CREATE DATABASE other;
+CREATE TABLE shop.items (id INT PRIMARY KEY, name VARCHAR(200), price DECIMAL(9, 2));
+INSERT INTO shop.items VALUES (1, 'apple', 1.5), (2, 'pear', 2.25), (3, 'plum', 0.75);
+CREATE USER app@'127.0.0.1' IDENTIFIED BY 'app-secret';
+GRANT ALL ON *.* TO app@'127.0.0.1';
 ";
 
 impl Mariadb {
@@ -31,6 +33,8 @@ impl Mariadb {
         let made = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal"])
             .arg(format!("--datadir={data}"))
+            // Its temporary tables have names that another one's may have.
+            .env("TMPDIR", &dir)
             .output()
             .expect("mariadb-install-db runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -68,18 +72,13 @@ impl Mariadb {
         let mut commands = BTreeMap::new();
         let mut clients = Vec::new();
         for line in log.lines() {
-            // [time] TAB [blanks] connection's number, blank, command, TAB, text
-            let words: Vec<&str> = line.split('\t').map(str::trim).filter(|word| !word.is_empty()).collect();
-            let Some((number, command)) = words.iter().find_map(|word| {
-                let (number, command) = word.split_once(' ')?;
-                number.parse::<u64>().ok().map(|number| (number, command))
-            }) else {
-                continue;
-            };
+            // [time] TAB [TAB] connection's number, blank, command, TAB, text
+            let column = line.split('\t').skip(1).find(|column| !column.is_empty());
+            let Some((number, command)) = column.and_then(|column| column.trim().split_once(' ')) else { continue };
             if command == "Connect" {
-                clients.push(number);
+                clients.push(number.to_owned());
             }
-            if clients.contains(&number) {
+            if clients.iter().any(|client| client == number) {
                 *commands.entry(command.to_owned()).or_default() += 1;
             }
         }

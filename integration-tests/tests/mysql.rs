@@ -52,7 +52,7 @@ db.close()
 fn pymysql(rounds: usize) -> Vec<String> {
     let mut all = Vec::new();
     for i in 0..rounds {
-        all.push("[shop] SELECT id, name FROM items WHERE id = ? 1 rows");
+        all.push("[shop] SELECT id, name FROM items WHERE id = ?");
         let mut each = |period: usize, line| all.extend((i % period == 0).then_some(line));
         each(10, "[shop] INSERT INTO items VALUES (?, ?, ?) 1062");
         each(20, "[shop] SELEC ? 1064");
@@ -61,12 +61,12 @@ fn pymysql(rounds: usize) -> Vec<String> {
     all.extend([
         "[other] USE other",
         "[shop] INIT_DB",
-        "[shop] SELECT ?; SELECT ?, ? 2 rows",
+        "[shop] SELECT ?; SELECT ?, ?",
         "[shop] LOAD DATA LOCAL INFILE ? INTO TABLE items FIELDS TERMINATED BY ?",
-        "[shop] SELECT name FROM items 3003 rows",
+        "[shop] SELECT name FROM items",
         "[shop] DELETE FROM items WHERE id >= ?",
         "[shop] INSERT INTO items VALUES (?, ?, ?)",
-        "[shop] SELECT REPEAT(name, ?) FROM items WHERE id = ? 1 rows",
+        "[shop] SELECT REPEAT(name, ?) FROM items WHERE id = ?",
         "[shop] DELETE FROM items WHERE id >= ?",
     ]);
     sorted(all.into_iter().map(str::to_owned))
@@ -103,10 +103,10 @@ fn connector(rounds: usize) -> Vec<String> {
         format!("[shop] PREPARE {select}"),
         format!("[shop] PREPARE {update}"),
         "[shop] PREPARE SELECT a FROM missing WHERE b = ? 1146".to_owned(),
-        "[shop] SELECT name, REPEAT(name, ?) FROM items 3 rows".to_owned(),
+        "[shop] SELECT name, REPEAT(name, ?) FROM items".to_owned(),
     ];
     for _ in 0..rounds {
-        all.push(format!("[shop] EXECUTE {select} 1 rows"));
+        all.push(format!("[shop] EXECUTE {select}"));
         all.push(format!("[shop] EXECUTE {update}"));
     }
     sorted(all)
@@ -115,7 +115,7 @@ fn connector(rounds: usize) -> Vec<String> {
 fn pool(rounds: usize) -> Vec<String> {
     let mut all = Vec::new();
     for i in 0..8 * rounds {
-        all.push("[shop] EXECUTE SELECT id, name, price FROM items WHERE id = ? 1 rows".to_owned());
+        all.push("[shop] EXECUTE SELECT id, name, price FROM items WHERE id = ?".to_owned());
         all.push("[shop] PREPARE UPDATE items SET price = price + ? WHERE id = ?".to_owned());
         all.push("[shop] EXECUTE UPDATE items SET price = price + ? WHERE id = ?".to_owned());
         all.extend((i % 10 == 0).then(|| "[shop] INSERT INTO items VALUES (?, ?, ?) 1062".to_owned()));
@@ -130,10 +130,10 @@ fn cli() -> Vec<String> {
         [
             "[other] INIT_DB",
             "[other] SELECT nothing 1054",
-            "[other] SHOW TABLES 0 rows",
-            "[shop] SELECT * FROM items 3 rows",
+            "[other] SHOW TABLES",
+            "[shop] SELECT * FROM items",
             // It asks where it is before it changes the database.
-            "[shop] SELECT DATABASE() 1 rows",
+            "[shop] SELECT DATABASE()",
         ]
         .map(str::to_owned),
     )
@@ -145,19 +145,14 @@ fn sorted(lines: impl IntoIterator<Item = String>) -> Vec<String> {
     lines
 }
 
-/// `[NAMESPACE] OPERATION TEXT STATUS N rows`.
+/// `[NAMESPACE] OPERATION TEXT STATUS`.
 fn line(span: &Span) -> String {
     let namespace = format!("[{}]", span.get("db.namespace"));
-    let rows = match span.get("db.response.returned_rows") {
-        "" => String::new(),
-        rows => format!("{rows} rows"),
-    };
     let words = [
         namespace.as_str(),
         span.get("db.operation.name"),
         span.get("db.query.text"),
         span.get("db.response.status_code"),
-        &rows,
     ];
     assert_eq!(span.status == 2, !span.get("db.response.status_code").is_empty(), "{span:?}");
     words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ")
@@ -193,7 +188,9 @@ fn compare(expected: Vec<String>, run: impl FnOnce(&mut Scene, &Mariadb) -> &'st
     let logged: usize = ["Query", "Prepare", "Execute", "Init DB"].iter().filter_map(|name| commands.get(*name)).sum();
     for (kind, owner) in [(Kind::Client, service), (Kind::Server, "mariadbd")] {
         let spans = || stopped.spans.iter().filter(move |span| span.kind == kind);
-        assert_eq!(spans().count(), logged, "{kind:?} {commands:?}\n{}", stopped.stderr);
+        // The server does not log what it could not prepare.
+        let unlogged = spans().filter(|span| span.status == 2 && span.get("db.operation.name") == "PREPARE").count();
+        assert_eq!(spans().count(), logged + unlogged, "{kind:?} {commands:?}\n{}", stopped.stderr);
         assert!(spans().all(|span| span.service() == owner), "{kind:?}");
         let mut seen = lines(spans());
         if service == "mysql-go" {
@@ -201,7 +198,7 @@ fn compare(expected: Vec<String>, run: impl FnOnce(&mut Scene, &Mariadb) -> &'st
             seen.retain(|line| line != "[shop] PREPARE SELECT id, name, price FROM items WHERE id = ?");
         }
         assert_eq!(count(&seen), count(&expected), "{kind:?}\n{}", stopped.stderr);
-        assert!(spans().all(|span| !format!("{span:?}").contains("secret")), "{kind:?}");
+        assert!(spans().all(|span| !format!("{:?}", span.attributes).contains("secret")), "{kind:?}");
     }
     server.stop(&mut scene);
 }
