@@ -1,4 +1,5 @@
-//! Capture files of curl against nginx, made by `captures/record.sh`: what comes out is what tshark lists.
+//! Capture files of curl against nginx, made by `captures/record.sh`, and of HTTP/2 and gRPC, by `captures/record-http2.sh`: what
+//! comes out is what tshark lists.
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
@@ -12,7 +13,7 @@ use sidelight::{
     source::{FileSource, Item, Side},
     tracker::{Counts, Limits, Sink, Tracker},
 };
-use sidelight_events::ConnKey;
+use sidelight_events::{ConnKey, maps::policy::DEEP};
 use sidelight_protocol_parsers::{Details, Emitted, Exchange, KernelTime, Role};
 
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Sink for Seen {
     }
 
     fn policy(&mut self, key: ConnKey, policy: u32) {
-        panic!("{key:?} needs no policy {policy}");
+        assert_eq!(policy, DEEP, "{key:?} is given up");
     }
 }
 
@@ -124,4 +125,36 @@ fn times_are_the_packets_times() {
     let (nanos, _) = replay(&files()[2], Side::Only(Role::Server));
     assert!(times(&nanos).iter().all(|time| year_2026.contains(&time.0)));
     assert!(times(&nanos).iter().any(|time| time.0 % 1000 != 0));
+}
+
+/// As `golden-http2.py`.
+fn streams(seen: &Seen) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (connection, exchange) in &seen.exchanges {
+        let text = |span: Option<_>| span.map_or("", |span| exchange.text.str(span));
+        let client = if exchange.role == Role::Client { &connection.local } else { &connection.remote };
+        let Endpoint::Inet(_, port) = client else { panic!("{client:?}") };
+        lines.push(match exchange.details {
+            Details::Http(http) => {
+                let sizes = format!(">{} <{}", http.request_body.unwrap(), http.response_body.unwrap());
+                format!("{port} {} {} {} {sizes}", text(http.method), text(http.target), http.status.unwrap())
+            }
+            Details::Rpc(rpc) => format!("{port} grpc {} {}", text(rpc.method), rpc.status.unwrap()),
+            other @ (Details::Db(_) | Details::Generic) => panic!("{other:?}"),
+        });
+    }
+    lines.sort();
+    lines
+}
+
+#[test]
+fn http2_and_grpc_give_what_tshark_lists() {
+    for name in ["http2.pcap", "grpc.pcap"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures").join(name);
+        for role in [Role::Server, Role::Client] {
+            let (seen, counts) = replay(&file, Side::Only(role));
+            assert_eq!(streams(&seen), golden(&file), "{name} {role:?}");
+            assert_eq!(counts.gaps, 0, "{name}");
+        }
+    }
 }

@@ -495,7 +495,7 @@ impl Parser for Http1 {
     }
 
     fn deep(&self) -> bool {
-        false
+        self.http2.is_some()
     }
 
     fn heap(&self) -> usize {

@@ -9,9 +9,6 @@ pub(super) const HEAD: usize = 9;
 /// The longest frame while no peer allowed more (section 6.5.2); few ever do.
 const USUAL_MAX: u32 = 1 << 14;
 
-/// The longest DATA frame where peers did: Go's servers allow so many.
-const LONG_MAX: u32 = 1 << 20;
-
 /// Frame types (section 6).
 pub(super) mod kind {
     pub(in crate::http2) const DATA: u8 = 0;
@@ -91,7 +88,7 @@ impl Head {
         let long_enough = match kind {
             kind::HEADERS | kind::CONTINUATION => (1..=USUAL_MAX).contains(&len),
             // Empty and not the last: nobody sends such a frame.
-            kind::DATA => len <= LONG_MAX && (len > 0 || self.has(flag::END_STREAM)),
+            kind::DATA => len <= USUAL_MAX && (len > 0 || self.has(flag::END_STREAM)),
             _ => len <= USUAL_MAX,
         };
         let reserved = bytes.get(5).is_some_and(|byte| byte & 0x80 != 0);

@@ -187,6 +187,7 @@ impl Http2 {
         if block.broken && !block.too_long {
             return Err(Malformed("not a header block"));
         }
+        self.way(dir).unproven = false;
         if pushed {
             return Ok(());
         }

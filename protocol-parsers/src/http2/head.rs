@@ -5,7 +5,7 @@
 use super::hpack::{Broken, Decoder, Field};
 use crate::exchange::{Http, HttpVersion, Span, Text, TraceContext};
 use crate::forwarded::{forwarded_for, list_item};
-use crate::rpc::Content;
+use crate::rpc::{Content, grpc_status};
 use crate::trace_context::traceparent;
 
 /// A header block's facts.
@@ -155,15 +155,6 @@ fn status(value: &[u8]) -> Option<u16> {
         &[a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
             Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
         }
-        _ => None,
-    }
-}
-
-/// Codes are 0 to 16; others are none of those that have a name.
-fn grpc_status(value: &[u8]) -> Option<u8> {
-    match *value {
-        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
-        [b'1', digit @ b'0'..=b'6'] => Some(10 + digit - b'0'),
         _ => None,
     }
 }

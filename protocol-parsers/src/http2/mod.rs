@@ -100,11 +100,13 @@ struct Way {
     phase: Phase,
     decoder: Decoder,
     block: Option<Box<Gathered>>,
+    /// Its frames were found in the middle, and no header block among them has shown yet that they are frames.
+    unproven: bool,
 }
 
 impl Way {
     fn new() -> Self {
-        Self { phase: Phase::Start, decoder: Decoder::new(), block: None }
+        Self { phase: Phase::Start, decoder: Decoder::new(), block: None, unproven: false }
     }
 }
 
@@ -171,6 +173,9 @@ impl Http2 {
     /// Takes what is next from `at` on: how many bytes, `None` if more are needed.
     fn step(&mut self, chunk: &Chunk<'_>, at: usize, out: &mut Output) -> Result<Option<usize>, Malformed> {
         let rest = chunk.bytes.get(at..).unwrap_or_default();
+        if at == 0 && self.way(chunk.dir).unproven {
+            self.doubt(chunk.dir, rest);
+        }
         match self.way(chunk.dir).phase {
             Phase::Start => {
                 if !PREFACE.iter().zip(rest).all(|(a, b)| a == b) {
@@ -202,23 +207,29 @@ impl Http2 {
 
     /// Looks for frames: where the kept bytes and the call's begin, then everywhere.
     fn search(&mut self, chunk: &Chunk<'_>, at: usize) -> Option<usize> {
-        for start in [0, chunk.kept.len].into_iter().filter(|start| *start >= at) {
+        let starts = || [0, chunk.kept.len].into_iter().filter(|start| *start >= at);
+        let judge = |start| {
             let bytes = chunk.bytes.get(start..).unwrap_or_default();
-            match resync::at_start(bytes) {
-                Found::Frames => {
-                    self.found(chunk.dir, bytes);
-                    return Some(start - at);
-                }
+            (start, bytes, resync::at_start(bytes))
+        };
+        if let Some((start, bytes, _)) = starts().map(judge).find(|(.., found)| *found == Found::Frames) {
+            self.found(chunk.dir, bytes);
+            return Some(start - at);
+        }
+        for (start, bytes, found) in starts().map(judge) {
+            match found {
                 Found::One(head) if head.kind == frame::kind::DATA && !head.has(frame::flag::PADDED) => {
                     let (stream, ends) = (head.stream, head.has(frame::flag::END_STREAM));
-                    self.way(chunk.dir).phase = Phase::Trial(Data { stream, ends, content: head.len, padding: 0 });
+                    let way = self.way(chunk.dir);
+                    way.phase = Phase::Trial(Data { stream, ends, content: head.len, padding: 0 });
+                    way.unproven = true;
                     return Some(start - at + frame::HEAD);
                 }
                 // What precedes is passed over.
                 Found::More | Found::One(_) if bytes.len() < MAX_REST => {
                     return Some(start - at).filter(|passed| *passed > 0);
                 }
-                Found::More | Found::Not | Found::One(_) => {}
+                Found::Frames | Found::More | Found::Not | Found::One(_) => {}
             }
         }
         let bytes = chunk.bytes.get(at..).unwrap_or_default();
@@ -233,12 +244,22 @@ impl Http2 {
         })
     }
 
+    /// A call begins. If it begins with frames, that is more convincing than the few headers that led here, should it be in
+    /// the middle of a frame by them.
+    fn doubt(&mut self, dir: Direction, bytes: &[u8]) {
+        let inside = matches!(self.way(dir).phase, Phase::Data(_) | Phase::Skip(_) | Phase::Trial(_));
+        if inside && resync::at_start(bytes) == Found::Frames {
+            self.found(dir, bytes);
+        }
+    }
+
     /// Frames begin with these bytes.
     fn found(&mut self, dir: Direction, bytes: &[u8]) {
         if bytes.starts_with(PREFACE) {
             *self.way(dir) = Way::new();
         } else {
-            self.way(dir).phase = Phase::Frame;
+            let way = self.way(dir);
+            (way.phase, way.unproven) = (Phase::Frame, true);
         }
     }
 
@@ -347,7 +368,7 @@ impl Http2 {
         let first = stream.exchange.response.is_none();
         if first && block.http.status.is_some() {
             // An answer begins here, so nothing of it was lost before.
-            stream.response = stream::Half::default();
+            stream.response = stream::Half::of(stream.kind, false);
         }
         stream.trailers |= !first && ends;
         stream.answered(place, out);

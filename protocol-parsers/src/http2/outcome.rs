@@ -72,7 +72,9 @@ fn call(stream: &mut Stream, system: RpcSystem, kind: Kind, http: &Http) {
         _ if unary => Some(1),
         _ => half.messages.whole(),
     };
-    let (requests, responses) = (messages(&stream.request), messages(&stream.response));
+    // A unary Connect call that failed is answered by an error, not by a message.
+    let failed = unary && http.status != Some(200);
+    let (requests, responses) = (messages(&stream.request), messages(&stream.response).filter(|_| !failed));
     let many = |half: &Half| half.messages.at_least() > 1;
     exchange.shape = if many(&stream.request) || many(&stream.response) { Shape::Stream } else { Shape::RequestReply };
     exchange.outcome = status.map(|status| rpc::outcome(status, exchange.role));
@@ -85,12 +87,18 @@ fn status(stream: &Stream, kind: Kind, http: &Http) -> Option<u8> {
         return known;
     }
     // The status may be where nobody could see it.
-    if !stream.response.ended || stream.response.suspect.is_some() || stream.unknown {
+    if !stream.response.ended || stream.response.suspect.is_some() {
         return None;
     }
-    match kind {
-        Kind::Grpc => http.status.map(rpc::of_http),
-        Kind::ConnectUnary => http.status.filter(|status| *status == 200).map(|_| 0),
-        Kind::ConnectStream | Kind::GrpcWeb | Kind::GrpcWebText | Kind::Plain | Kind::Unknown => None,
+    let body = &stream.response.messages;
+    match (kind, http.status) {
+        (Kind::ConnectUnary, Some(200)) => Some(0),
+        (Kind::ConnectUnary, Some(http)) => body.status(kind).or_else(|| body.is_seen().then(|| rpc::of_http(http))),
+        (Kind::Grpc, Some(http)) if !stream.unknown => Some(rpc::of_http(http)),
+        (Kind::ConnectStream | Kind::GrpcWeb | Kind::GrpcWebText, Some(200)) => body.status(kind),
+        (Kind::ConnectStream | Kind::GrpcWeb | Kind::GrpcWebText, Some(http)) if !stream.unknown => {
+            Some(rpc::of_http(http))
+        }
+        _ => None,
     }
 }

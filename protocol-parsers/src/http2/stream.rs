@@ -8,7 +8,7 @@ use super::head::Block;
 use super::outcome;
 use crate::contract::{KernelTime, Mark, Role};
 use crate::exchange::{Details, Exchange, ExchangeId, Http, Incomplete, IncompleteSet, Output, Shape, Side};
-use crate::rpc::{Content, Kind, Messages};
+use crate::rpc::{Body, Content, Kind};
 
 /// Streams that may be open at once: peers allow 100 to 1,000 (`SETTINGS_MAX_CONCURRENT_STREAMS`). Beyond, the one that was
 /// quiet for the longest is given up as `evicted`.
@@ -23,14 +23,20 @@ pub(super) struct Place {
 }
 
 /// One direction of a stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Half {
     /// END_STREAM was seen, or a reset by its sender.
     pub(super) ended: bool,
     /// Frames of it may be among bytes that were lost.
     pub(super) suspect: Option<Incomplete>,
     pub(super) body: u64,
-    pub(super) messages: Messages,
+    pub(super) messages: Body,
+}
+
+impl Half {
+    pub(super) fn of(kind: Kind, request: bool) -> Self {
+        Self { messages: Body::new(kind, request), ..Self::default() }
+    }
 }
 
 /// One open stream.
@@ -63,7 +69,7 @@ impl Stream {
 
     /// Whether its body must be looked at.
     pub(super) fn framed(&self) -> bool {
-        !matches!(self.kind, Kind::ConnectUnary | Kind::Plain)
+        self.kind != Kind::Plain
     }
 
     /// More bytes of it came.
@@ -84,6 +90,11 @@ impl Stream {
         }
     }
 
+    /// Heap it may come to hold. Its text does not grow.
+    fn held(&self) -> usize {
+        size_of::<Exchange>() + self.exchange.text.capacity() + Body::most_heap(self.kind)
+    }
+
     pub(super) fn http(&mut self) -> Option<&mut Http> {
         match &mut self.exchange.details {
             Details::Http(http) => Some(http),
@@ -101,11 +112,13 @@ pub(super) struct Streams {
     room: usize,
     /// A call on it was gRPC for certain.
     grpc: bool,
+    /// Heap of the open streams.
+    held: usize,
 }
 
 impl Streams {
     pub(super) fn new(next: u64) -> Self {
-        Self { open: VecDeque::new(), next, room: 0, grpc: false }
+        Self { open: VecDeque::new(), next, room: 0, grpc: false, held: 0 }
     }
 
     pub(super) fn room(&self) -> usize {
@@ -114,8 +127,7 @@ impl Streams {
 
     /// Bytes of heap.
     pub(super) fn heap(&self) -> usize {
-        let each = |stream: &Stream| size_of::<Exchange>() + stream.exchange.text.capacity();
-        self.open.capacity() * size_of::<Stream>() + self.open.iter().map(each).sum::<usize>()
+        self.open.capacity() * size_of::<Stream>() + self.held
     }
 
     /// Gives back memory that is not needed.
@@ -182,6 +194,7 @@ impl Streams {
     }
 
     fn insert(&mut self, index: usize, stream: Stream) {
+        self.held += stream.held();
         if index == self.open.len() {
             self.open.push_back(stream);
         } else {
@@ -200,6 +213,7 @@ impl Streams {
 
     fn remove(&mut self, index: usize, why: Option<Incomplete>, out: &mut Output) {
         let Some(mut stream) = self.open.remove(index) else { return };
+        self.held -= stream.held();
         if let Some(why) = why {
             stream.exchange.incomplete.insert(why);
         }
@@ -265,8 +279,8 @@ impl Stream {
             id,
             exchange,
             touched,
-            request: Half::default(),
-            response: Half::default(),
+            request: Half::of(kind, true),
+            response: Half::of(kind, false),
             kind,
             timeout,
             grpc_status: None,

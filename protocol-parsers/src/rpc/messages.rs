@@ -11,6 +11,8 @@ pub(crate) struct Messages {
     /// Bytes of the prefix that is being received.
     have: u8,
     flag: u8,
+    /// The flag of a last frame that is no message; 0: there is none.
+    last: u8,
     /// Something was missed.
     lost: bool,
     /// The bytes are no such messages.
@@ -24,13 +26,27 @@ const PREFIX: u8 = 5;
 const COMPRESSED: u8 = 1;
 
 impl Messages {
-    /// Takes the next bytes.
-    pub(crate) fn take(&mut self, mut bytes: &[u8]) {
+    /// Such that end with a frame of this flag.
+    pub(crate) fn ending_with(last: u8) -> Self {
+        Self { last, ..Self::default() }
+    }
+
+    fn in_last(&self) -> bool {
+        self.flag & self.last != 0
+    }
+
+    /// Takes the next bytes; `last` gets those of the last frame.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], mut last: impl FnMut(&[u8])) {
         while !self.lost && !self.foreign && !bytes.is_empty() {
             if self.have == PREFIX {
-                let skipped = bytes.len().min(self.left as usize);
-                bytes = bytes.get(skipped..).unwrap_or_default();
-                self.skip(skipped as u64);
+                let taken = shorter(self.left, bytes.len());
+                let (message, rest) = bytes.split_at_checked(taken as usize).unwrap_or((bytes, &[]));
+                bytes = rest;
+                if self.in_last() {
+                    last(message);
+                }
+                self.left -= taken;
+                self.end();
                 continue;
             }
             let Some((byte, rest)) = bytes.split_first() else { return };
@@ -38,7 +54,7 @@ impl Messages {
             if self.have == 0 {
                 self.flag = *byte;
                 self.left = 0;
-                self.foreign = *byte > COMPRESSED;
+                self.foreign = *byte & !(COMPRESSED | self.last) != 0;
             } else {
                 self.left = self.left << 8 | u32::from(*byte);
             }
@@ -50,7 +66,7 @@ impl Messages {
     /// Passes over bytes that are not at hand.
     pub(crate) fn skip(&mut self, len: u64) {
         match u32::try_from(len) {
-            Ok(len) if self.have == PREFIX && len <= self.left => {
+            Ok(len) if self.have == PREFIX && len <= self.left && !self.in_last() => {
                 self.left -= len;
                 self.end();
             }
@@ -62,7 +78,7 @@ impl Messages {
     fn end(&mut self) {
         if self.have == PREFIX && self.left == 0 {
             self.have = 0;
-            self.count = self.count.saturating_add(1);
+            self.count = self.count.saturating_add(u32::from(!self.in_last()));
         }
     }
 
@@ -75,7 +91,7 @@ impl Messages {
     pub(crate) fn skippable(&self) -> u64 {
         match (self.lost || self.foreign, self.have) {
             (true, _) => u64::MAX,
-            (false, PREFIX) => u64::from(self.left),
+            (false, PREFIX) if !self.in_last() => u64::from(self.left),
             (false, _) => 0,
         }
     }
@@ -94,6 +110,10 @@ impl Messages {
     pub(crate) fn at_least(&self) -> u64 {
         u64::from(self.count)
     }
+}
+
+fn shorter(left: u32, len: usize) -> u32 {
+    u32::try_from(len).map_or(left, |len| len.min(left))
 }
 
 #[cfg(test)]
@@ -115,8 +135,8 @@ mod tests {
         let bytes = stream();
         for at in 0..bytes.len() {
             let mut messages = Messages::default();
-            messages.take(&bytes[..at]);
-            messages.take(&bytes[at..]);
+            messages.take(&bytes[..at], |_| {});
+            messages.take(&bytes[at..], |_| {});
             assert_eq!(messages.whole(), Some(4), "divided at {at}");
         }
     }
@@ -129,9 +149,9 @@ mod tests {
             [(16, 316, Some(4)), (20, 300, Some(4)), (16, 317, None), (15, 20, None), (4, 6, None), (0, 5, None)]
         {
             let mut messages = Messages::default();
-            messages.take(&bytes[..start]);
+            messages.take(&bytes[..start], |_| {});
             messages.skip((end - start) as u64);
-            messages.take(&bytes[end..]);
+            messages.take(&bytes[end..], |_| {});
             assert_eq!(messages.whole(), count, "{start}..{end}");
         }
     }
@@ -139,10 +159,10 @@ mod tests {
     #[test]
     fn what_is_cut_off_or_framed_otherwise_is_not_counted() {
         let mut messages = Messages::default();
-        messages.take(&[0, 0, 0, 0, 2, 1]);
+        messages.take(&[0, 0, 0, 0, 2, 1], |_| {});
         assert_eq!((messages.whole(), messages.at_least()), (None, 0));
         let mut messages = Messages::default();
-        messages.take(b"{\"a\": 1}");
+        messages.take(b"{\"a\": 1}", |_| {});
         assert_eq!(messages.whole(), None);
         assert_eq!(messages.skippable(), u64::MAX);
     }

@@ -3,9 +3,13 @@
 //! In: header values, reset codes, body bytes. Out: which system it is and how the call ended. Sources: "gRPC over HTTP2" and
 //! "HTTP to gRPC Status Code Mapping" of the gRPC project, the Connect protocol reference.
 
+mod base64;
+mod body;
+mod json;
 mod messages;
 
-pub(crate) use messages::Messages;
+pub(crate) use body::Body;
+use messages::Messages;
 
 use crate::contract::Role;
 use crate::exchange::Outcome;
@@ -71,6 +75,15 @@ pub(crate) enum Kind {
     Plain,
     /// Not known yet: its content type was not seen.
     Unknown,
+}
+
+/// The value of `grpc-status`. Codes are 0 to 16; others are none of those that have a name.
+pub(crate) fn grpc_status(value: &[u8]) -> Option<u8> {
+    match *value {
+        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
+        [b'1', digit @ b'0'..=b'6'] => Some(10 + digit - b'0'),
+        _ => None,
+    }
 }
 
 /// What the status of a plain HTTP answer means ("HTTP to gRPC Status Code Mapping").

@@ -1,5 +1,6 @@
 //! Tests of the HTTP/2 parser.
 
+mod detection;
 mod properties;
 mod rules;
 mod script;

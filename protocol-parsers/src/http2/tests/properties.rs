@@ -61,6 +61,40 @@ fn traffic(seed: u64, count: u32) -> Session {
     talk.session()
 }
 
+/// Real peers: grpcio, grpc-go and tonic, 11 calls of every kind, 4 at a time; nghttp against nginx.
+const SESSIONS: [(&str, usize); 4] = [("grpcio", 11), ("grpc-go", 11), ("tonic", 11), ("nginx", 5)];
+
+#[test]
+fn recorded_sessions_hold() {
+    for (name, count) in SESSIONS {
+        let session = Session::load(&format!("http2/{name}"));
+        let proof = Proof {
+            protocol: &PROTOCOL,
+            session: &session,
+            joined: Heals::Exchanges(2),
+            lost: Heals::Exchanges(2),
+            needed: &[],
+            secrets: &[],
+        };
+        let truth = proof.truth();
+        assert_eq!(truth.len(), count, "{name}");
+        assert!(truth.iter().all(|truth| truth.incomplete.is_empty() && truth.value("status").is_some()), "{name}");
+        proof.hold();
+    }
+}
+
+#[test]
+fn the_fuzz_corpus_is_survived_and_so_is_its_every_prefix() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/http2");
+    let mut replayed = 0;
+    for file in std::fs::read_dir(&folder).expect("the corpus is committed") {
+        let bytes = std::fs::read(file.expect("readable").path()).expect("readable");
+        (0..=bytes.len()).step_by(7).for_each(|end| crate::fuzzing::script(&PROTOCOL, &bytes[..end]));
+        replayed += 1;
+    }
+    assert!(replayed >= 6, "{replayed} files in {}", folder.display());
+}
+
 #[test]
 fn splits_joins_and_losses() {
     for (seed, count) in [(0, 16), (1, 8)] {

@@ -255,3 +255,30 @@ fn an_upgraded_request_is_answered_on_stream_1() {
     assert_eq!([value(1, "method"), value(1, "status")], ["s.S/M", "0"]);
     proof.hold();
 }
+
+#[test]
+fn grpc_web_and_connect_end_in_their_bodies() {
+    let framed = |flag: u8, bytes: &[u8]| [&[flag], &(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
+    let call = |kind: &str, answer: &[u8], http: &str| {
+        let mut talk = Talk::greeted();
+        let version = [("connect-protocol-version", "1")];
+        let mut fields = vec![
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/s.S/M"),
+            (":authority", "h"),
+            ("content-type", kind),
+        ];
+        fields.extend(&version[..usize::from(!kind.contains("grpc"))]);
+        talk.headers(CLIENT, 1, false, &fields).data(CLIENT, 1, true, &message(3));
+        talk.headers(SERVER, 1, false, &[(":status", http), ("content-type", kind)]).data(SERVER, 1, true, answer);
+        talk
+    };
+    let web = [message(2), framed(0x80, b"grpc-status: 7\r\n")].concat();
+    expect(&call("application/grpc-web+proto", &web, "200"), &["grpc s.S/M h 7 >1 <1"]);
+    let stream = [message(2), message(2), framed(2, b"{\"error\":{\"code\":\"aborted\"}}")].concat();
+    expect(&call("application/connect+json", &stream, "200"), &["connectrpc s.S/M h 10 >1 <2 stream"]);
+    expect(&call("application/json", b"{}", "200"), &["connectrpc s.S/M h 0 >1 <1"]);
+    expect(&call("application/json", b"{\"code\":\"not_found\"}", "404"), &["connectrpc s.S/M h 5 >1 <?"]);
+    expect(&call("application/proto", b"<html>", "502"), &["connectrpc s.S/M h 14 >1 <?"]);
+}
