@@ -188,6 +188,8 @@ impl Scan<'_> {
     fn dashes(&mut self, at: usize) -> Result<usize, Masked> {
         match self.bytes.get(at + 2..) {
             _ if self.dialect == Dialect::Postgresql => self.line_comment(at),
+            // Without the comment, the two dashes before it would begin one.
+            _ if self.bytes.get(..at).is_some_and(|before| before.ends_with(b"--")) => Err(Masked(at)),
             // What follows a comment may turn them into one.
             Some([b'#', ..] | [b'/', b'*', ..]) => Err(Masked(at)),
             Some([]) if self.bytes.len() != self.all.len() => Err(Masked(at)),

@@ -81,7 +81,7 @@ fn comments_do_not_glue_together_what_they_stood_between() {
     assert_eq!(text("SELECT/**/a/**//**/b/* */ c", Mysql), "SELECT a b c");
     assert_eq!(text("/* first */ SELECT 1 /* last */", Postgresql), "SELECT ?");
     assert_eq!(text("SELECT 1 /* never ends", Postgresql), "SELECT ?");
-    assert_eq!(text("SELECT a ----", Mysql), "SELECT a ----");
+    assert_eq!(text("SELECT a ---- b", Mysql), "SELECT a --?");
 }
 
 #[test]
