@@ -68,7 +68,8 @@ pub(super) fn exchange(unit: &mut Unit, answer: Option<Answer>, role: Role, data
     let mut db = Db::new(DbSystem::Postgresql);
     let mut incomplete = IncompleteSet::default();
     unit.gives = Gives::Nothing;
-    let (mut text, context) = match unit.statement.take() {
+    let statement = if unit.repeats() { unit.statement.clone() } else { unit.statement.take() };
+    let (mut text, context) = match statement {
         Some(statement) => {
             if unit.own && !statement.whole {
                 incomplete.insert(Incomplete::Truncated);

@@ -1,9 +1,10 @@
 //! What was asked and waits for its answer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::statements::Statement;
-use crate::contract::Mark;
+use crate::contract::{KernelTime, Mark};
 use crate::exchange::ExchangeId;
 
 /// One message that the server answers, or that ends something.
@@ -102,6 +103,23 @@ pub(super) enum Gives {
     Nothing,
 }
 
+/// A unit like the one in front of it: a pipeline may hold thousands of them.
+#[derive(Clone, Copy)]
+pub(super) struct Again {
+    /// Nanoseconds behind the one in front.
+    later: u32,
+    /// Bytes from that one's first byte to its own.
+    stride: u16,
+    bytes: u16,
+}
+
+/// Those behind one unit, oldest first.
+struct Run {
+    all: VecDeque<Again>,
+    /// The first byte of the last of them.
+    last: Mark,
+}
+
 /// Messages that follow each other and make one exchange, or none: `Parse? Bind? Describe? Execute`, or a Query; and what
 /// else was sent behind them.
 pub(super) struct Unit {
@@ -119,6 +137,10 @@ pub(super) struct Unit {
     pub(super) textless: bool,
     /// The name it deallocates is forgotten already.
     pub(super) deallocates: bool,
+    /// Its steps, before any was done.
+    all_steps: Steps,
+    /// What follows it.
+    run: Option<Box<Run>>,
 }
 
 impl Unit {
@@ -136,9 +158,74 @@ impl Unit {
             own: false,
             textless: false,
             deallocates: false,
+            all_steps: steps,
+            run: None,
         };
         unit.extend(last);
         unit
+    }
+
+    /// Appends a step if there is room.
+    pub(super) fn push(&mut self, step: Step) -> bool {
+        let pushed = self.steps.push(step);
+        if pushed {
+            self.all_steps.push(step);
+        }
+        pushed
+    }
+
+    /// A unit behind it and its run, if it is just like this one, but for its place.
+    pub(super) fn again(&self, next: &Self) -> Option<Again> {
+        let (len, last) = self.run.as_ref().map_or((0, self.first), |run| (run.all.len() as u64, run.last));
+        let Mark { time, offset, wire_seq, .. } = next.first;
+        let stride = u16::try_from(offset.wrapping_sub(last.offset)).ok()?;
+        let plain = |unit: &Self| !unit.own && !unit.textless && !unit.deallocates;
+        let same = match (&self.statement, &next.statement) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        let alike = plain(self)
+            && plain(next)
+            && same
+            && next.gives == Gives::Exchange
+            && next.later.is_none()
+            && next.id.0 == self.id.0.wrapping_add(len + 1)
+            && next.steps == self.all_steps
+            && next.all_steps == self.all_steps
+            && Mark { time, offset, wire_seq, ..last } == next.first
+            && wire_seq == last.wire_seq.wrapping_add(u32::from(stride));
+        let later = u32::try_from(time.0.checked_sub(last.time.0)?).ok()?;
+        alike.then_some(Again { later, stride, bytes: u16::try_from(next.bytes).ok()? })
+    }
+
+    /// Such a unit follows it.
+    pub(super) fn repeat(&mut self, again: Again) {
+        let first = self.first;
+        let run = self.run.get_or_insert_with(|| Box::new(Run { all: VecDeque::new(), last: first }));
+        run.last = run.last.behind(again);
+        run.all.push_back(again);
+    }
+
+    /// It is done with: becomes the one that follows it, if there is one.
+    pub(super) fn advance(&mut self) -> bool {
+        let Some(again) = self.run.as_mut().and_then(|run| run.all.pop_front()) else { return false };
+        self.run.take_if(|run| run.all.is_empty());
+        (self.first, self.later, self.bytes) = (self.first.behind(again), None, u64::from(again.bytes));
+        (self.steps, self.gives) = (self.all_steps, Gives::Exchange);
+        self.id.0 += 1;
+        true
+    }
+
+    /// Whether others like it follow it.
+    pub(super) fn repeats(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// How often ReadyForQuery answers it and those that follow.
+    pub(super) fn cycles(&self) -> u32 {
+        let repeats = self.run.as_ref().map_or(0, |run| u32::try_from(run.all.len()).unwrap_or(u32::MAX));
+        self.steps.cycles().saturating_add(self.all_steps.cycles().saturating_mul(repeats))
     }
 
     /// It reaches to this byte.
@@ -163,6 +250,19 @@ impl Unit {
     /// Bytes of heap that go when it goes.
     pub(super) fn heap(&self) -> usize {
         let text = self.statement.as_ref().filter(|_| self.own).map_or(0, |statement| statement.heap());
-        text + self.later.as_ref().map_or(0, |_| size_of::<Mark>())
+        let run = self.run.as_ref().map_or(0, |run| size_of::<Run>() + run.all.capacity() * size_of::<Again>());
+        text + run + self.later.as_ref().map_or(0, |_| size_of::<Mark>())
+    }
+}
+
+impl Mark {
+    /// That of the unit behind the one whose first byte this is.
+    fn behind(self, again: Again) -> Self {
+        Self {
+            time: KernelTime(self.time.0 + u64::from(again.later)),
+            offset: self.offset.wrapping_add(again.stride.into()),
+            wire_seq: self.wire_seq.wrapping_add(again.stride.into()),
+            ..self
+        }
     }
 }

@@ -26,9 +26,15 @@ use crate::postgresql::answer::{Answer, exchange};
 use crate::postgresql::statements::{Statements, Verb};
 use crate::postgresql::unit::{Gives, Step, Unit};
 
-/// Requests that may wait for their answer: a server that has nothing to wait for flushes the answers of about as many short
-/// ones at once. Beyond, all are given up as `evicted`.
+/// Requests that may wait for their answer, those not counted that are like the one in front (many executions of one prepared
+/// statement). Beyond, all are given up as `evicted`.
 const MAX_UNITS: usize = 512;
+
+/// Those that are: psycopg's `executemany` sends thousands before it reads. 24 KiB, or 48 where they are allotted in vain.
+const MAX_FOLDED: usize = 3072;
+
+/// Requests that may wait besides half as many as that.
+const MAX_UNITS_BESIDE: usize = 128;
 
 /// How often a connection must drain before a trial ends.
 const DRAINS: u8 = 16;
@@ -64,6 +70,8 @@ pub(in crate::postgresql) struct Pairing {
     database: Box<[u8]>,
     pub(in crate::postgresql) statements: Statements,
     units: VecDeque<Unit>,
+    /// Units that are part of another's run.
+    folded: usize,
     /// Heap of the units.
     heap: usize,
     /// A unit that is built while the queue is not kept.
@@ -98,6 +106,7 @@ impl Pairing {
             database: Box::default(),
             statements: Statements::default(),
             units: VecDeque::new(),
+            folded: 0,
             heap: 0,
             aside: None,
             open: None,
@@ -207,8 +216,10 @@ impl Pairing {
     }
 
     fn push(&mut self, mut unit: Unit, out: &mut Output) {
-        if !self.beside() && self.units.len() >= MAX_UNITS {
-            let owed = self.units.iter().map(|unit| unit.steps.cycles()).sum();
+        self.fold();
+        let most = if self.folded > MAX_FOLDED / 2 { MAX_UNITS_BESIDE } else { MAX_UNITS };
+        if !self.beside() && self.units.len() >= most {
+            let owed = self.units.iter().map(Unit::cycles).sum();
             self.distrust(Incomplete::Evicted, out);
             self.owed = owed;
         }
@@ -229,6 +240,23 @@ impl Pairing {
         if grows {
             self.drop_texts();
             self.limit();
+        }
+    }
+
+    /// The newest unit becomes part of the run in front of it, if it is like those.
+    fn fold(&mut self) {
+        let newest = self.units.len().wrapping_sub(1);
+        let before = self.units.get(newest.wrapping_sub(1)).zip(self.units.get(newest));
+        let Some(again) = before.and_then(|(before, unit)| before.again(unit)) else { return };
+        if self.folded >= MAX_FOLDED {
+            return;
+        }
+        self.units.pop_back();
+        self.folded += 1;
+        if let Some(unit) = self.units.back_mut() {
+            let heap = unit.heap();
+            unit.repeat(again);
+            self.heap = self.heap + unit.heap() - heap;
         }
     }
 
@@ -255,7 +283,7 @@ impl Pairing {
 
     /// One more message of the newest unit.
     fn join(&mut self, step: Step, place: &Place) -> bool {
-        let joined = self.newest().is_some_and(|unit| unit.steps.push(step));
+        let joined = self.newest().is_some_and(|unit| unit.push(step));
         if joined {
             self.extend(place.last);
         }
@@ -275,7 +303,7 @@ impl Pairing {
 
     /// A message that belongs to no exchange.
     fn append(&mut self, step: Step, place: &Place, out: &mut Output) {
-        if self.beside() || self.units.back_mut().is_some_and(|unit| unit.steps.push(step)) {
+        if self.beside() || self.units.back_mut().is_some_and(|unit| unit.push(step)) {
             return;
         }
         self.push(Unit::new(step, place.first, place.last, Gives::Nothing), out);
@@ -296,7 +324,7 @@ impl Pairing {
             return self.begin_at(self.units.len().saturating_sub(1), out);
         }
         let Some(mut unit) = self.aside.take() else { return };
-        self.owe(unit.steps.cycles());
+        self.owe(unit.cycles());
         unit.id = self.id();
         out.begun(unit.id, self.role.requests(), unit.first);
         if self.trust == Trust::Unsure {
@@ -348,14 +376,21 @@ impl Pairing {
         }
     }
 
-    fn drop_first(&mut self) -> Option<Unit> {
-        let unit = self.units.pop_front();
+    /// The oldest unit is done with; the next like it takes its place.
+    fn drop_first(&mut self) {
         self.answer = None;
-        self.heap = if self.units.is_empty() { 0 } else { self.heap - unit.as_ref().map_or(0, Unit::heap) };
+        let Some(unit) = self.units.front_mut() else { return };
+        let heap = unit.heap();
+        if unit.advance() {
+            self.heap = self.heap + unit.heap() - heap;
+            self.folded -= 1;
+            return;
+        }
+        self.units.pop_front();
+        self.heap = if self.units.is_empty() { 0 } else { self.heap - heap };
         if self.units.is_empty() && self.units.capacity() > 1 {
             self.units = VecDeque::new();
         }
-        unit
     }
 
     /// The oldest unit is being answered.
@@ -457,14 +492,13 @@ impl Pairing {
 
     /// Nothing known will be answered.
     fn give_up_all(&mut self, why: Incomplete, out: &mut Output) {
-        let mut answer = self.answer.take();
-        while let Some(mut unit) = self.drop_first() {
-            let answer = answer.take();
-            if unit.gives == Gives::Exchange {
-                let mut exchange = exchange(&mut unit, answer, self.role, &self.database);
+        while !self.units.is_empty() {
+            let answer = self.answer.take();
+            if let Some(mut exchange) = self.take_first(answer) {
                 exchange.incomplete.insert(why);
                 out.emitted.push(Emitted::Done(exchange));
             }
+            self.drop_first();
         }
         (self.open, self.aside, self.skipping, self.copying) = (None, None, false, false);
     }

@@ -343,6 +343,50 @@ fn a_quiet_connection_holds_little_and_a_busy_one_no_more_than_64_kib() {
 }
 
 #[test]
+fn thousands_of_executions_of_one_statement_may_be_outstanding() {
+    for (per_cycle, answers) in [(3000, 3000), (1, 2500)] {
+        let mut script = Script::new();
+        script.client([&parse("s", "insert into t values ($1)")[..], SYNC].concat()).server([PARSED, READY].concat());
+        let mut places = Vec::new();
+        let mut at = 1000 + (startup("shop").len() + parse("s", "insert into t values ($1)").len() + SYNC.len()) as u64;
+        for id in 0..answers {
+            // Of different lengths, by calls of their own.
+            let value = "x".repeat(id % 5);
+            let bind = [b"\0s\0\0\0\0\x01\0\0\0", &[id as u8 % 5][..], value.as_bytes(), b"\0\0"].concat();
+            let run = [message(b'B', bind), message(b'D', b"P\0"), execute("")].concat();
+            places.push((at, run.len() as u64, script.feed.now + 1));
+            script.client(&run);
+            at += run.len() as u64;
+            if (id + 1) % per_cycle == 0 {
+                script.client(SYNC);
+                at += SYNC.len() as u64;
+            }
+        }
+        assert!(script.feed.parser().heap() <= 64 << 10, "{} bytes", script.feed.parser().heap());
+        for id in 0..answers {
+            let described = message(b'n', []);
+            let tag = if id % 7 == 0 { error("ERROR", "23505") } else { done("INSERT 0 1") };
+            let tag = if per_cycle == 1 { tag } else { done("INSERT 0 1") };
+            let ready = if (id + 1) % per_cycle == 0 { READY } else { b"" };
+            script.server([BOUND, &described, &tag, ready].concat());
+        }
+        let seen: Vec<_> = script.feed.done().collect();
+        assert_eq!(seen.len(), answers);
+        for (id, done) in seen.iter().enumerate() {
+            let failed = per_cycle == 1 && id % 7 == 0;
+            assert_eq!(
+                line(done),
+                format!("insert into t values ($1) | {}", if failed { "error 23505" } else { "ok" })
+            );
+            let request = done.request;
+            assert_eq!((request.first.offset, request.bytes, request.first.time.0), places[id], "{id}");
+            assert_eq!(u64::from(request.last.wire_seq), request.first.offset + request.bytes - 1);
+        }
+        script.ends();
+    }
+}
+
+#[test]
 fn more_requests_than_are_kept_are_given_up_and_counted() {
     let mut script = Script::new();
     let one = [&parse("", "one")[..], &bind("", ""), &execute(""), SYNC].concat();
