@@ -110,6 +110,8 @@ pub(super) struct Again {
     later: u32,
     /// Bytes from that one's first byte to its own.
     stride: u16,
+    /// The same on the wire, where TLS adds to it.
+    wire_stride: u16,
     bytes: u16,
 }
 
@@ -179,6 +181,7 @@ impl Unit {
         let (len, last) = self.run.as_ref().map_or((0, self.first), |run| (run.all.len() as u64, run.last));
         let Mark { time, offset, wire_seq, .. } = next.first;
         let stride = u16::try_from(offset.wrapping_sub(last.offset)).ok()?;
+        let wire_stride = u16::try_from(wire_seq.wrapping_sub(last.wire_seq)).ok()?;
         let plain = |unit: &Self| !unit.own && !unit.textless && !unit.deallocates;
         let same = match (&self.statement, &next.statement) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -193,10 +196,9 @@ impl Unit {
             && next.id.0 == self.id.0.wrapping_add(len + 1)
             && next.steps == self.all_steps
             && next.all_steps == self.all_steps
-            && Mark { time, offset, wire_seq, ..last } == next.first
-            && wire_seq == last.wire_seq.wrapping_add(u32::from(stride));
+            && Mark { time, offset, wire_seq, ..last } == next.first;
         let later = u32::try_from(time.0.checked_sub(last.time.0)?).ok()?;
-        alike.then_some(Again { later, stride, bytes: u16::try_from(next.bytes).ok()? })
+        alike.then_some(Again { later, stride, wire_stride, bytes: u16::try_from(next.bytes).ok()? })
     }
 
     /// Such a unit follows it.
@@ -261,7 +263,7 @@ impl Mark {
         Self {
             time: KernelTime(self.time.0 + u64::from(again.later)),
             offset: self.offset.wrapping_add(again.stride.into()),
-            wire_seq: self.wire_seq.wrapping_add(again.stride.into()),
+            wire_seq: self.wire_seq.wrapping_add(again.wire_stride.into()),
             ..self
         }
     }

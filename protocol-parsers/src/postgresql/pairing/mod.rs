@@ -31,7 +31,7 @@ use crate::postgresql::unit::{Gives, Step, Unit};
 const MAX_UNITS: usize = 512;
 
 /// Those that are: psycopg's `executemany` sends thousands before it reads. 24 KiB, or 48 where they are allotted in vain.
-const MAX_FOLDED: usize = 3072;
+const MAX_FOLDED: usize = 2048;
 
 /// Requests that may wait besides half as many as that.
 const MAX_UNITS_BESIDE: usize = 128;

@@ -344,7 +344,7 @@ fn a_quiet_connection_holds_little_and_a_busy_one_no_more_than_64_kib() {
 
 #[test]
 fn thousands_of_executions_of_one_statement_may_be_outstanding() {
-    for (per_cycle, answers) in [(3000, 3000), (1, 2500)] {
+    for (per_cycle, answers) in [(2000, 2000), (1, 1800)] {
         let mut script = Script::new();
         script.client([&parse("s", "insert into t values ($1)")[..], SYNC].concat()).server([PARSED, READY].concat());
         let mut places = Vec::new();
