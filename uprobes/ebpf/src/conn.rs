@@ -36,6 +36,8 @@ pub mod bit {
     pub const INGRESS_SEEN: u32 = 1 << 7;
     /// Positions are TCP sequence numbers.
     pub const TCP: u32 = 1 << 8;
+    /// Its first bytes were those of HTTP/2: long calls are copied whole, whatever user space knows yet.
+    pub const DEEP: u32 = 1 << 9;
 }
 
 /// TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_LAST_ACK, TCP_CLOSING: states in which a FIN was sent.
@@ -237,12 +239,25 @@ pub fn policy(control: &Control, conn: *mut Conn, key: ConnKey) -> u32 {
     conn.policy
 }
 
+/// Whether it is captured deep since one of its directions began as such a protocol; `begins`: it does now.
+#[inline(always)]
+pub fn is_deep(conn: *mut Conn, begins: bool) -> bool {
+    // SAFETY: `conn` points to a value of the map.
+    let conn = unsafe { &mut *conn };
+    if begins {
+        conn.saw(bit::DEEP);
+    }
+    conn.flags & bit::DEEP != 0
+}
+
 /// Where both directions stand.
 pub struct Positions {
     /// Of a write: its first byte; of a read: the position now.
     pub egress: u64,
     /// Of a read: its first byte; of a write: the position now, if it is to be announced.
     pub ingress: u64,
+    /// No earlier call of this direction is known.
+    pub first: bool,
     /// `flags::CONTENDED` or nothing.
     pub flags: u16,
     /// Positions say nothing of the bytes: a protocol above TCP (kernel TLS) changes them on the way.
@@ -268,21 +283,24 @@ impl Positions {
         }
         let announced = conn.flags & bit::ANNOUNCED != 0;
         let mut ingress = if call.direction == direction::EGRESS && announced { 0 } else { consumed::<M>(sk, tcp)? };
-        let mut contended = false;
+        let (seen, contended);
         if call.direction == direction::EGRESS {
             let next = egress;
             egress = egress.wrapping_sub(call.len);
-            contended |= conn.saw(bit::EGRESS_SEEN) && conn.egress_next != egress;
+            seen = conn.saw(bit::EGRESS_SEEN);
+            contended = seen && conn.egress_next != egress;
             conn.egress_next = next;
         } else {
             let next = ingress;
             ingress = ingress.wrapping_sub(call.len);
-            contended |= conn.saw(bit::INGRESS_SEEN) && conn.ingress_next != ingress;
+            seen = conn.saw(bit::INGRESS_SEEN);
+            contended = seen && conn.ingress_next != ingress;
             conn.ingress_next = next;
         }
         Some(Self {
             egress: u64::from(egress),
             ingress: u64::from(ingress),
+            first: !seen,
             flags: if contended { flags::CONTENDED } else { 0 },
             unusable: ulp != 0,
         })
@@ -294,11 +312,11 @@ impl Positions {
         let (egress, ingress) = unsafe { (&raw mut (*conn).egress, &raw mut (*conn).ingress) };
         // SAFETY: as above; each is read whole.
         let (egress_now, ingress_now) = unsafe { (egress.read_volatile(), ingress.read_volatile()) };
-        let counter = if call.direction == direction::EGRESS { egress } else { ingress };
+        let (counter, now) =
+            if call.direction == direction::EGRESS { (egress, egress_now) } else { (ingress, ingress_now) };
         // SAFETY: as above.
         unsafe { count::atomic_add(counter, u64::from(call.len)) };
-        let positions = Self { egress: egress_now, ingress: ingress_now, flags: 0, unusable: false };
-        positions
+        Self { egress: egress_now, ingress: ingress_now, first: now == 0, flags: 0, unusable: false }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Data` records: a header, then as many bytes of the call as the smallest fitting size class holds.
 //!
 //! In: a header and where the bytes lie in the process. Out: a submitted record with `cap_len` and the CUT, FAULT and
-//! LENGTH_ONLY flags set. The room is reserved in the ring itself, with a constant size as the verifier demands.
+//! LENGTH_ONLY flags set; of a long call of a connection that is captured deep, several, each as if it were a call. The
+//! room is reserved in the ring itself, with a constant size as the verifier demands.
 
 use core::{arch::asm, hint::black_box};
 
@@ -13,10 +14,15 @@ use crate::count;
 const HEADER: usize = size_of::<DataHeader>();
 /// Parts of one call that are copied; the rest is CUT.
 const SEGMENTS: u32 = 16;
-/// The same of a long call of a connection that is captured deep.
-const DEEP_SEGMENTS: u32 = 64;
-/// The size class between [`MAX_CAPTURE`] and [`MAX_DEEP`].
+/// The same of a call of a connection that is captured deep, and of one of more than [`DEEP_CLASS`] bytes.
+const DEEP_SEGMENTS: u32 = 320;
+const LONG_SEGMENTS: u32 = 64;
+/// A whole HTTP/2 frame of the usual size, and what is written with it.
+const DEEP_CLASS: usize = 20 * 1024;
+/// The size class between [`MAX_CAPTURE`] and [`MAX_DEEP`] where one record holds all.
 const MIDDLE_DEEP: usize = 32 * 1024;
+/// Records of one long buffer of a call that is captured deep; what is left then is CUT.
+const PIECES: u32 = (MAX_DEEP / MAX_CAPTURE) as u32;
 
 /// Values of `Buffers::kind`.
 pub mod layout {
@@ -28,7 +34,7 @@ pub mod layout {
     pub const VECTOR: u32 = 2;
     /// `address` is an array of mmsghdr, of which the call completed `count`.
     pub const MESSAGES: u32 = 3;
-    /// As FLAT and VECTOR, and more of it is copied.
+    /// As FLAT and VECTOR, in several records if need be.
     pub const DEEP_FLAT: u32 = 4;
     pub const DEEP_VECTOR: u32 = 5;
 }
@@ -70,6 +76,20 @@ impl Buffers {
             kind => kind,
         };
         Self { kind, ..self }
+    }
+
+    /// Where the first byte lies, if eight bytes lie there.
+    #[inline(always)]
+    pub fn first(self) -> Option<u64> {
+        match self.kind {
+            layout::FLAT => Some(self.address),
+            layout::VECTOR => {
+                // SAFETY: the helper fails on an address that cannot be read.
+                let Segment { address, len } = unsafe { bpf_probe_read_user(self.address as *const Segment) }.ok()?;
+                if len < 8 { None } else { Some(address) }
+            }
+            _ => None,
+        }
     }
 
     /// The iovecs of a `struct user_msghdr` (in the process).
@@ -126,25 +146,26 @@ pub struct Scratch {
     buffers: Buffers,
 }
 
-/// Submits one `Data` record; false when it was lost (and counted).
+/// Submits `Data`; gives how many bytes of the call were lost with a record that was (the record is counted).
 ///
 /// The header goes through `scratch` if there is one: the verifier forgets there by which way each value came about, and
 /// looks at the copying once instead of once for every way (a million instructions on 6.1).
 #[inline(always)]
-pub fn data(mut header: DataHeader, buffers: Buffers, scratch: Option<*mut Scratch>) -> bool {
-    let Some(scratch) = scratch else { return submit(&mut header, &buffers) };
+pub fn data(mut header: DataHeader, buffers: Buffers, scratch: Option<*mut Scratch>) -> u32 {
+    let Some(scratch) = scratch else { return submit::<true>(&mut header, &buffers) };
     // SAFETY: the caller vouches that `scratch` points to a map's value which nobody else uses now.
     let scratch = unsafe { &mut *scratch };
     *scratch = Scratch { header, buffers };
     // SAFETY: no instruction at all; what lies in memory is to be read again behind it.
     unsafe { asm!("", options(nostack)) };
-    submit(&mut scratch.header, &scratch.buffers)
+    submit::<false>(&mut scratch.header, &scratch.buffers)
 }
 
+/// `THOROUGH`: the verifier has room for long loops (the system-call hooks have many ways that lead here).
 #[inline(always)]
-fn submit(header: &mut DataHeader, buffers: &Buffers) -> bool {
-    let len = header.true_len as usize;
-    match buffers.kind {
+fn submit<const THOROUGH: bool>(header: &mut DataHeader, buffers: &Buffers) -> u32 {
+    let len = header.true_len;
+    let submitted = match buffers.kind {
         layout::FLAT if len <= 256 => flat::<256>(header, buffers.address),
         layout::FLAT if len <= 1024 => flat::<1024>(header, buffers.address),
         layout::FLAT if len <= 4096 => flat::<4096>(header, buffers.address),
@@ -153,16 +174,52 @@ fn submit(header: &mut DataHeader, buffers: &Buffers) -> bool {
         layout::VECTOR if len <= 1024 => vector::<1024, SEGMENTS>(header, buffers),
         layout::VECTOR if len <= 4096 => vector::<4096, SEGMENTS>(header, buffers),
         layout::VECTOR => vector::<MAX_CAPTURE, SEGMENTS>(header, buffers),
-        layout::DEEP_FLAT if len <= MIDDLE_DEEP => flat::<MIDDLE_DEEP>(header, buffers.address),
+        layout::DEEP_FLAT if THOROUGH => return deep_flat(header, buffers.address),
+        layout::DEEP_FLAT if len <= MIDDLE_DEEP as u32 => flat::<MIDDLE_DEEP>(header, buffers.address),
         layout::DEEP_FLAT => flat::<MAX_DEEP>(header, buffers.address),
-        layout::DEEP_VECTOR if len <= MAX_CAPTURE => vector::<MAX_CAPTURE, DEEP_SEGMENTS>(header, buffers),
-        layout::DEEP_VECTOR => vector::<MAX_DEEP, DEEP_SEGMENTS>(header, buffers),
+        layout::DEEP_VECTOR if len <= DEEP_CLASS as u32 && THOROUGH => {
+            vector::<DEEP_CLASS, DEEP_SEGMENTS>(header, buffers)
+        }
+        layout::DEEP_VECTOR if len <= DEEP_CLASS as u32 => vector::<DEEP_CLASS, LONG_SEGMENTS>(header, buffers),
+        layout::DEEP_VECTOR => vector::<MAX_DEEP, LONG_SEGMENTS>(header, buffers),
         layout::MESSAGES => messages(header, buffers),
         _ => {
             header.flags |= flags::LENGTH_ONLY;
             count::send(header)
         }
+    };
+    if submitted { 0 } else { len }
+}
+
+/// One long buffer.
+#[inline(always)]
+fn deep_flat(header: &mut DataHeader, address: u64) -> u32 {
+    let (mut left, mut address, mut lost, mut piece) = (header.true_len, address, 0, 0);
+    while piece < PIECES && left != 0 {
+        piece += 1;
+        let len = if left > MAX_CAPTURE as u32 { MAX_CAPTURE as u32 } else { left };
+        header.true_len = if piece == PIECES { left } else { len };
+        let submitted = if len <= 1024 { flat::<1024>(header, address) } else { flat::<MAX_CAPTURE>(header, address) };
+        if !submitted {
+            lost += header.true_len;
+        }
+        left -= header.true_len;
+        address = address.wrapping_add(u64::from(len));
+        go_on(header, len);
     }
+    lost
+}
+
+/// The header of the next record of the same call, behind one of `len` bytes.
+#[inline(always)]
+fn go_on(header: &mut DataHeader, len: u32) {
+    if header.flags & flags::SEQ32 != 0 {
+        header.wire_seq = header.wire_seq.wrapping_add(len);
+        header.offset = u64::from((header.offset as u32).wrapping_add(len));
+    } else {
+        header.offset = header.offset.wrapping_add(u64::from(len));
+    }
+    header.flags &= flags::SEQ32;
 }
 
 /// Writes the header and submits.

@@ -19,6 +19,7 @@ mod close;
 mod conn;
 mod copy;
 mod count;
+mod http2;
 mod kernel;
 mod life;
 mod maps;

@@ -12,7 +12,7 @@ use sidelight_events::{
 use crate::{
     conn::{self, Missing, Positions},
     copy::{self, Buffers, Scratch},
-    count,
+    count, http2,
     kernel::{Memory, offset},
     select::{self, Verdict},
     tls,
@@ -148,6 +148,9 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
     }
     count::add_both((counter::CALLS, 1), (counter::BYTES_PRESENTED, len));
     let policy = conn::policy(control, conn, key);
+    // The verifier has no room for it in the system-call hooks (which have a `scratch`).
+    let http2 = call.scratch.is_none() && positions.first && http2::begins(&call.buffers, call.len);
+    let deep = conn::is_deep(conn, http2);
     if policy == policy::IGNORE || positions.unusable {
         return count::add(counter::BYTES_IGNORED, len);
     }
@@ -173,11 +176,12 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         reserved2: 0,
     };
     let buffers = match policy {
-        policy::FULL => call.buffers,
-        policy::DEEP => call.buffers.deep(call.len),
+        policy::FULL if !deep => call.buffers,
+        policy::FULL | policy::DEEP => call.buffers.deep(call.len),
         _ => Buffers::NONE,
     };
-    if !copy::data(header, buffers, call.scratch) {
-        count::add(counter::BYTES_LOST, len);
+    let lost = copy::data(header, buffers, call.scratch);
+    if lost != 0 {
+        count::add(counter::BYTES_LOST, u64::from(lost));
     }
 }
