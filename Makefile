@@ -37,9 +37,11 @@ overhead:         ## what watching costs nginx and wrk: paired runs, see benches
 	cargo build --release --bin sidelight --bin otlp-discard --workspace
 	$(AS_ROOT) /usr/bin/python3 -B benches/overhead/run.py
 
-exact:            ## 200,000 requests and more by each mechanism, every one compared with nginx's own log
+exact:            ## 200,000 requests and more by each mechanism, 30,000 calls in each language, compared with what the peers counted
 	cargo build --release
 	SIDELIGHT_SCALE=100 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test http every_keep_alive -- --nocapture
+	SIDELIGHT_SCALE=5 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test grpc every_call -- --nocapture
+	SIDELIGHT_SCALE=50 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test http2 every_one -- --nocapture
 
 fuzz-smoke:       ## every fuzz target for ten seconds (needs nightly Rust and cargo-fuzz)
 	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=10 || exit 1; done

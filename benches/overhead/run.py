@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Overhead on a real workload: nginx and wrk with and without Sidelight, on the same cores.
+"""Overhead on a real workload: nginx and wrk, or gRPC in Go, with and without Sidelight, on the same cores.
 
 Paired runs: without, with, without, with ... ; medians. CPU is what the whole machine was busy (/proc/stat) per request that
-wrk counted, so hooks, daemon and sink are all in it. Every run also checks that no exchange was lost: spans built = requests
-that nginx and wrk saw, from the daemon's own ledgers.
+the client counted, so hooks, daemon and sink are all in it. Every run also checks that no exchange was lost: spans built =
+requests that the client saw, from the daemon's own ledgers.
 
-    benches/overhead/run.py [--runs 7] [--seconds 5] [--attach socket|syscall] [--tls] [--select both|server|none]
+    benches/overhead/run.py [--runs 7] [--seconds 5] [--attach socket|syscall] [--tls] [--grpc] [--select both|server|client|none]
 """
 
 import argparse
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -48,7 +49,37 @@ def free_port():
 
 
 class Scene:
-    """nginx and wrk as descendants of one shell, which is what is selected."""
+    """A server, and clients as descendants of one shell: what is selected."""
+
+    # Requests under way when the client's time is up, which it does not count.
+    uncounted = 0
+
+    def __init__(self, server):
+        self.servers = subprocess.Popen(server, stdout=subprocess.DEVNULL)
+        listening(self.port)
+        self.clients = subprocess.Popen(["/bin/sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, command):
+        """What a client printed."""
+        self.clients.stdin.write(f"{command}; echo END\n")
+        self.clients.stdin.flush()
+        report = ""
+        while not report.endswith("END\n"):
+            report += self.clients.stdout.readline()
+        return report
+
+    def stop(self):
+        self.clients.stdin.close()
+        self.clients.wait()
+        self.servers.send_signal(self.ends_with)
+        self.servers.wait()
+
+
+class Http(Scene):
+    """nginx and wrk."""
+
+    uncounted = 32
+    ends_with = signal.SIGQUIT
 
     def __init__(self, folder, tls):
         self.port = free_port()
@@ -68,29 +99,42 @@ class Scene:
                 proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
                 server {{ {listen} root {folder}/www; }} }}""")
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/file.html"
-        self.servers = subprocess.Popen(["nginx", "-c", f"{folder}/nginx.conf", "-p", str(folder)])
-        listening(self.port)
-        self.clients = subprocess.Popen(["/bin/sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        super().__init__(["nginx", "-c", f"{folder}/nginx.conf", "-p", str(folder)])
 
     def load(self, seconds):
         """Requests, seconds of wall clock and busy CPU of one wrk run."""
         before = busy()
-        self.clients.stdin.write(f"wrk -t1 -c32 -d{seconds}s {self.url}; echo END\n")
-        self.clients.stdin.flush()
-        report = ""
-        while not report.endswith("END\n"):
-            report += self.clients.stdout.readline()
+        report = self.run(f"wrk -t1 -c32 -d{seconds}s {self.url}")
         used = busy() - before
         found = re.search(r"(\d+) requests in ([\d.]+)s", report)
         if "Socket errors" in report or "Non-2xx" in report or not found:
             sys.exit(f"wrk met errors:\n{report}")
         return int(found[1]), float(found[2]), used
 
-    def stop(self):
-        self.clients.stdin.close()
-        self.clients.wait()
-        self.servers.send_signal(signal.SIGQUIT)
-        self.servers.wait()
+
+class Grpc(Scene):
+    """grpc-go on both sides: unary calls, 100 at a time on one connection (integration-tests/peers)."""
+
+    ends_with = signal.SIGTERM
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self.peer = ROOT / "integration-tests/.cache/peers/grpc-go"
+        self.end = folder / "end"
+        super().__init__([self.peer, "server", f"port={self.port}"])
+
+    def load(self, seconds):
+        """As Http.load: calls, seconds, busy CPU."""
+        self.end.unlink(missing_ok=True)
+        before, start = busy(), time.monotonic()
+        timer = threading.Timer(seconds, self.end.touch)
+        timer.start()
+        report = self.run(f"{self.peer} client port={self.port} calls=1000000000 streams=100 work=unary stop={self.end}")
+        wall, used = time.monotonic() - start, busy() - before
+        counts = json.loads(report.splitlines()[0])
+        if list(counts) != ["sidelight.test.Echo/Unary OK"]:
+            sys.exit(f"calls failed:\n{report}")
+        return sum(counts.values()), wall, used
 
 
 class Watched:
@@ -100,7 +144,7 @@ class Watched:
         port = free_port()
         self.sink = subprocess.Popen([target / "otlp-discard", str(port)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         listening(port)
-        only = {"both": [scene.servers.pid, scene.clients.pid], "server": [scene.servers.pid], "none": []}[args.select]
+        only = {"both": [scene.servers.pid, scene.clients.pid], "server": [scene.servers.pid], "client": [scene.clients.pid], "none": []}[args.select]
         command = [target / "sidelight", "run", "--attach", args.attach]
         if args.select == "none":
             # Nothing of the load is selected, but its TLS library is probed: what an unselected server pays.
@@ -146,11 +190,12 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--attach", default="socket", choices=["socket", "syscall"])
     parser.add_argument("--tls", action="store_true")
-    parser.add_argument("--select", default="both", choices=["both", "server", "none"])
+    parser.add_argument("--grpc", action="store_true")
+    parser.add_argument("--select", default="both", choices=["both", "server", "client", "none"])
     args = parser.parse_args()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sidelight-overhead-"))
-    scene = Scene(folder, args.tls)
+    scene = Grpc(folder) if args.grpc else Http(folder, args.tls)
     scene.load(2)
     without, with_, memory, watched = [], [], [], None
     try:
@@ -161,13 +206,13 @@ def main():
             memory.append(watched.memory())
             ledgers = watched.stop()
             requests = with_[-1][0]
-            ends = {"both": 2, "server": 1, "none": 0}[args.select]
+            ends = {"both": 2, "server": 1, "client": 1, "none": 0}[args.select]
             built, exported = ledgers["spans"]["built"], ledgers["spans"]["exported"]
             print(f"run {run + 1}: {without[-1][0] / without[-1][1]:,.0f} -> {requests / with_[-1][1]:,.0f} req/s, "
                   f"{requests:,} requests, {built:,} spans built, {exported:,} exported, "
                   f"ring_full {ledgers['events']['ring_full']:,}", flush=True)
             # wrk's count leaves out what was under way when its time was up: at most one request a connection.
-            if not ends * requests <= built <= ends * (requests + 32) or exported != built:
+            if not ends * requests <= built <= ends * (requests + scene.uncounted) or exported != built:
                 sys.exit(f"exchanges were lost:\n{json.dumps(ledgers, indent=1)}")
     finally:
         if watched and watched.daemon.poll() is None:

@@ -6,13 +6,17 @@
 //! * [`otlp_sink`]: an OTLP end point that records, and fails as it is told.
 //! * [`points`]: the end point's metrics as values to compare.
 //! * [`peers`]: nginx, certificates, ports; [`mariadb`]: a MariaDB server.
+//! * [`compare`]: spans against access logs.
+//! * [`grpc`]: gRPC servers and clients in four languages.
 //!
 //! Everything here panics when it fails, with what it saw: that is the test's message.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness of tests: it panics with what it saw")]
 
+pub mod compare;
 pub mod daemon;
+pub mod grpc;
 pub mod mariadb;
 pub mod otlp_sink;
 pub mod peers;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use sidelight_integration_tests::{
+    compare::{assert_same, log, room, scale, servers, urls},
     daemon::{Daemon, Stopped},
     peers::Nginx,
     scene::Scene,
@@ -15,43 +16,6 @@ use sidelight_integration_tests::{
 
 const MECHANISMS: [&str; 2] = ["socket", "syscall"];
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// A server span as nginx's log format writes the request.
-fn logged(span: &Span) -> String {
-    format!("{} {} {}", span.exchange(), span.get("url.scheme"), span.get("network.peer.port"))
-}
-
-fn servers(spans: &[Span]) -> Vec<String> {
-    let mut all: Vec<String> = spans.iter().filter(|span| span.kind == Kind::Server).map(logged).collect();
-    all.sort();
-    all
-}
-
-/// nginx's log without the server's port, in the form of [`logged`].
-fn log(nginx: &Nginx) -> Vec<String> {
-    let mut all: Vec<String> = nginx
-        .lines()
-        .iter()
-        .map(|line| {
-            let word: Vec<&str> = line.split(' ').collect();
-            format!("{} {} {} {} {}", word[0], word[1], word[2], word[3], word[5])
-        })
-        .collect();
-    all.sort();
-    all
-}
-
-fn assert_same(what: &str, found: &[String], expected: &[String], stopped: &Stopped) {
-    let missing: Vec<_> = expected.iter().filter(|one| found.binary_search(one).is_err()).take(10).collect();
-    let invented: Vec<_> = found.iter().filter(|one| expected.binary_search(one).is_err()).take(10).collect();
-    assert!(
-        found == expected,
-        "{what}: {} found, {} expected\nmissing: {missing:#?}\ninvented: {invented:#?}\n{}",
-        found.len(),
-        expected.len(),
-        stopped.stderr
-    );
-}
 
 /// Stops daemon and nginx and compares both sides with the log.
 fn finish(mut scene: Scene, nginx: Nginx, daemon: Daemon, requests: usize) -> Stopped {
@@ -65,27 +29,13 @@ fn finish(mut scene: Scene, nginx: Nginx, daemon: Daemon, requests: usize) -> St
     stopped
 }
 
-/// `count` URLs with an id each, for `h2load -i`.
-fn urls(scene: &Scene, base: &str, count: usize) -> String {
-    let list: String = (0..count).map(|id| format!("{base}/id/{id}\n")).collect();
-    scene.file("urls", &list).display().to_string()
-}
-
-/// `SIDELIGHT_SCALE` multiplies the requests of the h2load tests (100: 200,000 requests; `make exact`).
-fn scale() -> usize {
-    std::env::var("SIDELIGHT_SCALE").map_or(1, |text| text.parse().expect("SIDELIGHT_SCALE is a number"))
-}
-
 fn h2load(connections: usize, requests: usize, tls: bool, attach: &str) {
     let requests = requests * scale();
     let mut scene = Scene::new();
     let nginx = Nginx::start(&mut scene, "");
-    // Text is several times slower to make than OTLP: at full speed its queues need room for what capture delivers.
-    let room = scene.file("room.yaml", "limits:\n  span_queue: 256MiB\n  export_queue: 256MiB\n");
+    let room = room(&scene);
     let mut args = vec!["--attach", attach];
-    if scale() > 1 {
-        args.extend(["--config", room.to_str().expect("a path of text")]);
-    }
+    args.extend(room.iter().map(String::as_str));
     let daemon = Daemon::watch(&scene, &args);
     let base =
         if tls { format!("https://127.0.0.1:{}", nginx.https) } else { format!("http://127.0.0.1:{}", nginx.http) };

@@ -249,7 +249,7 @@ func (c *client) work(name string, i int, ctx context.Context) {
 		c.call(ctx, "Unary", ask{size: 150_000}, 1, 60_000, false)
 		return
 	case "deadline":
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
+		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
 		c.call(ctx, "Unary", ask{delay: 60_000}, 1, 0, false)
 		return
@@ -297,13 +297,18 @@ func load(options map[string]string) {
 	check(err)
 	c := &client{conn: conn, seen: counts{of: map[string]int{}}}
 	var next atomic.Int64
+	var stopped atomic.Bool
 	run := func(until int) {
 		var group sync.WaitGroup
 		for range number(options["streams"], 1) {
 			group.Go(func() {
-				for !(options["stop"] != "" && exists(options["stop"])) {
+				for {
 					i := int(next.Add(1)) - 1
-					if i >= until {
+					// a system call for each would be a load of its own
+					if i%64 == 0 && options["stop"] != "" && exists(options["stop"]) {
+						stopped.Store(true)
+					}
+					if i >= until || stopped.Load() {
 						return
 					}
 					ctx := context.Background()

@@ -159,7 +159,7 @@ class Client:
             case "large":
                 return self.call("Unary", Ask(size=150_000), metadata, padding=60_000)
             case "deadline":
-                return self.call("Unary", Ask(delay=60_000), metadata, timeout=0.03)
+                return self.call("Unary", Ask(delay=60_000), metadata, timeout=0.3)
             case "slow":
                 return self.call("ServerStream", Ask(count=2, size=10, delay=100), metadata)
             case "cancel":

@@ -67,8 +67,8 @@ impl Call<'_> {
             _ => {
                 let mut request = self.request(message);
                 if self.load.work == "deadline" {
-                    request.set_timeout(Duration::from_millis(30));
-                    match tokio::time::timeout(Duration::from_millis(30), self.grpc.unary(request, path, Raw)).await {
+                    request.set_timeout(Duration::from_millis(300));
+                    match tokio::time::timeout(Duration::from_millis(300), self.grpc.unary(request, path, Raw)).await {
                         Ok(result) => result.map(drop),
                         Err(_) => Err(Status::deadline_exceeded("too late")),
                     }
@@ -188,6 +188,10 @@ pub async fn load(options: &HashMap<&str, &str>) {
         }
     }
     run(&load, &channel, streams, number("calls", 1)).await;
+    if load.work == "cancel" {
+        // The frames that say so are written by a task of tonic's own, which ends with the program.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     drop(channel);
     load.seen.print();
 }
