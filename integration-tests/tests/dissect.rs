@@ -8,6 +8,8 @@
 
 mod dissect {
     pub(crate) mod http1;
+    pub(crate) mod mysql;
+    pub(crate) mod postgresql;
     pub(crate) mod redis;
     pub(crate) mod tshark;
 }
@@ -38,8 +40,12 @@ struct Dissection {
     line: fn(&Span) -> String,
 }
 
-const DISSECTIONS: &[(&str, Dissection)] =
-    &[("http1", dissect::http1::DISSECTION), ("redis", dissect::redis::DISSECTION)];
+const DISSECTIONS: &[(&str, Dissection)] = &[
+    ("http1", dissect::http1::DISSECTION),
+    ("mysql", dissect::mysql::DISSECTION),
+    ("postgresql", dissect::postgresql::DISSECTION),
+    ("redis", dissect::redis::DISSECTION),
+];
 
 fn files(dissection: &Dissection) -> Vec<PathBuf> {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../collector/tests/captures");
