@@ -63,7 +63,7 @@ unit_file() { integration-tests/unit-file.sh; }
 
 scenes() {
     local protocol broken=0
-    for protocol in http postgresql mysql redis; do
+    for protocol in http grpc postgresql mysql redis; do
         "${as_root[@]}" /usr/bin/python3 -B integration-tests/demo/demo.py "$target/debug/sidelight" $protocol 2 || broken=1
     done
     return $broken
