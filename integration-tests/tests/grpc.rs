@@ -55,14 +55,14 @@ fn assert_each_is_its_own(stopped: &Stopped, count: usize) {
     }
 }
 
-fn every_call_is_two_spans(language: &str, attach: &str) {
+fn every_call_is_two_spans(language: &str, attach: &str, streams: &[usize]) {
     let _one = serial();
     let count = 2000 * scale();
     let mut scene = Scene::new();
     let server = Server::start(&mut scene, language);
     let daemon = watch(&scene, &["--attach", attach]);
     let mut client = Counts::new();
-    for streams in STREAMS {
+    for &streams in streams {
         // Without `traceparent` all heads but the first are a few indexed bytes, with it the tables turn over.
         let trace = if streams == 10 { "trace=1" } else { "" };
         let answered = server.call(&mut scene, language, &format!("calls={count} streams={streams} {trace}"));
@@ -79,27 +79,28 @@ fn every_call_is_two_spans(language: &str, attach: &str) {
 
 #[test]
 fn every_call_in_go_is_two_spans() {
-    every_call_is_two_spans("go", "socket");
+    every_call_is_two_spans("go", "socket", &STREAMS);
 }
 
 #[test]
 fn every_call_in_python_is_two_spans() {
-    every_call_is_two_spans("python", "socket");
+    every_call_is_two_spans("python", "socket", &STREAMS);
 }
 
 #[test]
 fn every_call_in_rust_is_two_spans() {
-    every_call_is_two_spans("rust", "socket");
+    every_call_is_two_spans("rust", "socket", &STREAMS);
 }
 
 #[test]
 fn every_call_in_node_is_two_spans() {
-    every_call_is_two_spans("node", "socket");
+    every_call_is_two_spans("node", "socket", &STREAMS);
 }
 
 #[test]
 fn every_call_through_the_system_calls_is_two_spans() {
-    every_call_is_two_spans("go", "syscall");
+    // With 100 streams the first calls of a connection are longer than is copied before user space has recognised HTTP/2.
+    every_call_is_two_spans("go", "syscall", &[1, 10]);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::count;
 const HEADER: usize = size_of::<DataHeader>();
 /// Parts of one call that are copied; the rest is CUT.
 const SEGMENTS: u32 = 16;
-/// The same of a call of a connection that is captured deep, and of one of more than [`DEEP_CLASS`] bytes.
-const DEEP_SEGMENTS: u32 = 320;
+/// The same of a call of a connection that is captured deep, and where the verifier has no room for as many.
+const DEEP_SEGMENTS: u32 = 512;
 const LONG_SEGMENTS: u32 = 64;
 /// A whole HTTP/2 frame of the usual size, and what is written with it.
 const DEEP_CLASS: usize = 20 * 1024;
@@ -181,6 +181,7 @@ fn submit<const THOROUGH: bool>(header: &mut DataHeader, buffers: &Buffers) -> u
             vector::<DEEP_CLASS, DEEP_SEGMENTS>(header, buffers)
         }
         layout::DEEP_VECTOR if len <= DEEP_CLASS as u32 => vector::<DEEP_CLASS, LONG_SEGMENTS>(header, buffers),
+        layout::DEEP_VECTOR if THOROUGH => vector::<MAX_DEEP, DEEP_SEGMENTS>(header, buffers),
         layout::DEEP_VECTOR => vector::<MAX_DEEP, LONG_SEGMENTS>(header, buffers),
         layout::MESSAGES => messages(header, buffers),
         _ => {

@@ -25,7 +25,7 @@ impl Sink for Nobody {
 
 const CONNECTIONS: u64 = 1024;
 
-/// Bytes a connection behind the session, and a second later.
+/// Bytes a connection when it was quiet for two seconds behind the session.
 fn cost(session: &Session) -> u64 {
     let mut tracker = Tracker::new(Limits { connections: 1 << 20, buffers: 1 << 30, ..Limits::default() });
     let mut now = 0;
@@ -46,8 +46,10 @@ fn cost(session: &Session) -> u64 {
     // Tables and pools have their size by then.
     (1..=CONNECTIONS).for_each(&mut play);
     let used = measure(|| (CONNECTIONS + 1..=2 * CONNECTIONS).for_each(&mut play));
-    let later = measure(|| tracker.tick(KernelTime(now + 1_000_000_000), &mut Nobody));
-    let each = (used.bytes_current + later.bytes_current) / CONNECTIONS as i64;
+    let mut second = |n: u64| measure(|| tracker.tick(KernelTime(now + n * 1_000_000_000), &mut Nobody)).bytes_current;
+    // Half of what the ticks give back belongs to the first half of the connections.
+    let given_back: i64 = second(1) + second(2);
+    let each = (used.bytes_current + given_back / 2) / CONNECTIONS as i64;
     let limit = tracker.buffered() as u64 / (2 * CONNECTIONS);
     assert!(limit <= 64 << 10, "{limit} bytes");
     u64::try_from(each).unwrap()
@@ -59,11 +61,18 @@ fn a_quiet_connection_is_small_whatever_it_spoke() {
     let mut sessions =
         vec![("http1".to_owned(), Session::new([(true, get), (false, "HTTP/1.1 204 No Content\r\n\r\n")]))];
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol-parsers/sessions");
-    for protocol in fs::read_dir(&recorded).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
-        for file in fs::read_dir(protocol.path()).unwrap().map(Result::unwrap) {
-            let name = format!("{}/{}", protocol.file_name().display(), file.file_name().display());
-            let session = Session::load(&name);
-            sessions.push((name, session));
+    let mut add = |name: String| {
+        let session = Session::load(&name);
+        sessions.push((name, session));
+    };
+    for entry in fs::read_dir(&recorded).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().display().to_string();
+        if entry.path().is_dir() {
+            for file in fs::read_dir(entry.path()).unwrap().map(Result::unwrap) {
+                add(format!("{name}/{}", file.file_name().display()));
+            }
+        } else if entry.path().extension().is_none() {
+            add(name);
         }
     }
     let costs: Vec<(String, u64)> = sessions
@@ -73,9 +82,15 @@ fn a_quiet_connection_is_small_whatever_it_spoke() {
             (name, cost)
         })
         .collect();
-    let large: Vec<_> = costs.iter().filter(|(_, cost)| *cost > LIMIT).collect();
+    let large: Vec<_> = costs.iter().filter(|(name, cost)| *cost > limit(name)).collect();
     assert!(large.is_empty(), "{large:?} of {costs:?}");
 }
 
-/// Bytes.
-const LIMIT: u64 = 1536;
+/// Bytes: of the tracker about 640, the rest the parser's. The texts of prepared statements must stay.
+fn limit(name: &str) -> u64 {
+    match name {
+        "http1" => 768,
+        "postgresql/extended.session" | "postgresql/prepared.session" => 2560,
+        _ => 1536,
+    }
+}
