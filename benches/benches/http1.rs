@@ -4,10 +4,9 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sidelight_benches::feed;
 use sidelight_protocol_parsers::detect::{Candidates, Detection, Sample, detect};
-use sidelight_protocol_parsers::{
-    Chunk, Direction, Emitted, Kept, KernelTime, Output, PROTOCOLS, Parser, Protocol, Role, Used,
-};
+use sidelight_protocol_parsers::{Direction, Emitted, Output, PROTOCOLS, Protocol, Role};
 
 /// What a browser-like client sends: 8 headers.
 const REQUEST: &[u8] = b"GET /api/v1/orders/17?expand=items HTTP/1.1\r\nHost: shop.example.org\r\n\
@@ -27,23 +26,6 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.26.3\r\nDate: Mon, 
 
 fn http1() -> &'static Protocol {
     PROTOCOLS.iter().find(|protocol| protocol.name == "http1").expect("in the table")
-}
-
-fn feed(parser: &mut dyn Parser, dir: Direction, offset: &mut u64, bytes: &[u8], out: &mut Output) {
-    let chunk = Chunk {
-        dir,
-        kept: Kept::default(),
-        offset: *offset,
-        bytes,
-        begin: None,
-        end: KernelTime(*offset),
-        pid: 1,
-        tid: 1,
-        task: 0,
-        wire_seq: 0,
-    };
-    assert_eq!(parser.data(chunk, out), Ok(Used(bytes.len())));
-    *offset += bytes.len() as u64;
 }
 
 fn exchanges(c: &mut Criterion) {

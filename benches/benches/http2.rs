@@ -3,9 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_protocol_parsers::{
-    Chunk, Direction, Emitted, Kept, KernelTime, Output, PROTOCOLS, Parser, Protocol, Role, Used,
-};
+use sidelight_benches::feed;
+use sidelight_protocol_parsers::{Direction, Emitted, Output, PROTOCOLS, Parser, Protocol, Role};
 
 fn http2() -> &'static Protocol {
     PROTOCOLS.iter().find(|protocol| protocol.name == "http2").expect("in the table")
@@ -28,12 +27,7 @@ impl Connection {
     }
 
     fn feed(&mut self, dir: Direction, bytes: &[u8]) {
-        let offset = &mut self.offset[dir.index()];
-        let end = KernelTime(*offset);
-        let (kept, begin, tid, pid, task, wire_seq) = (Kept::default(), None, 1, 1, 0, 0);
-        let chunk = Chunk { dir, kept, offset: *offset, bytes, begin, end, pid, tid, task, wire_seq };
-        assert_eq!(self.parser.data(chunk, &mut self.out), Ok(Used(bytes.len())));
-        *offset += bytes.len() as u64;
+        feed(&mut *self.parser, dir, &mut self.offset[dir.index()], bytes, &mut self.out);
     }
 }
 

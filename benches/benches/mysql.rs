@@ -3,9 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_protocol_parsers::{
-    Chunk, Direction, Emitted, Kept, KernelTime, Output, Parser, Role, Used, mysql::PROTOCOL,
-};
+use sidelight_benches::feed;
+use sidelight_protocol_parsers::{Direction, Emitted, Output, Parser, Role, mysql::PROTOCOL};
 
 /// What an application asks: 147 bytes with two literals.
 const QUERY: &str = "SELECT o.id, o.total, c.name FROM orders AS o JOIN customers AS c ON c.id = o.customer_id \
@@ -30,23 +29,6 @@ fn rows(count: usize, row: &[u8]) -> Vec<u8> {
     payloads.extend(std::iter::repeat_n(row, count));
     payloads.push(EOF);
     packets(1, &payloads)
-}
-
-fn feed(parser: &mut dyn Parser, dir: Direction, offset: &mut u64, bytes: &[u8], out: &mut Output) {
-    let chunk = Chunk {
-        dir,
-        kept: Kept::default(),
-        offset: *offset,
-        bytes,
-        begin: None,
-        end: KernelTime(*offset),
-        pid: 1,
-        tid: 1,
-        task: 0,
-        wire_seq: 0,
-    };
-    assert_eq!(parser.data(chunk, out), Ok(Used(bytes.len())));
-    *offset += bytes.len() as u64;
 }
 
 fn exchanges(c: &mut Criterion) {

@@ -3,9 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_protocol_parsers::{
-    Chunk, Direction, Emitted, Kept, KernelTime, Output, PROTOCOLS, Parser, Protocol, Role, Used,
-};
+use sidelight_benches::feed;
+use sidelight_protocol_parsers::{Direction, Emitted, Output, PROTOCOLS, Parser, Protocol, Role};
 
 fn postgresql() -> &'static Protocol {
     PROTOCOLS.iter().find(|protocol| protocol.name == "postgresql").expect("in the table")
@@ -50,21 +49,7 @@ impl Connection {
     }
 
     fn feed(&mut self, dir: Direction, bytes: &[u8]) {
-        let at = &mut self.at[dir.index()];
-        let chunk = Chunk {
-            dir,
-            kept: Kept::default(),
-            offset: *at,
-            bytes,
-            begin: None,
-            end: KernelTime(*at),
-            pid: 1,
-            tid: 1,
-            task: 0,
-            wire_seq: 0,
-        };
-        *at += bytes.len() as u64;
-        assert_eq!(self.parser.data(chunk, &mut self.out), Ok(Used(bytes.len())));
+        feed(&mut *self.parser, dir, &mut self.at[dir.index()], bytes, &mut self.out);
     }
 }
 

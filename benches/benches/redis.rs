@@ -3,28 +3,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_protocol_parsers::{Chunk, Direction, Emitted, Kept, KernelTime, Output, PROTOCOLS, Parser, Role, Used};
+use sidelight_benches::feed;
+use sidelight_protocol_parsers::{Direction, Emitted, Output, PROTOCOLS, Parser, Role};
 
 fn parser() -> Box<dyn Parser> {
     let redis = PROTOCOLS.iter().find(|protocol| protocol.name == "redis").expect("in the table");
     (redis.parser)(Some(Role::Server))
-}
-
-fn feed(parser: &mut dyn Parser, dir: Direction, offset: &mut u64, bytes: &[u8], out: &mut Output) {
-    let chunk = Chunk {
-        dir,
-        kept: Kept::default(),
-        offset: *offset,
-        bytes,
-        begin: None,
-        end: KernelTime(*offset),
-        pid: 1,
-        tid: 1,
-        task: 0,
-        wire_seq: 0,
-    };
-    assert_eq!(parser.data(chunk, out), Ok(Used(bytes.len())));
-    *offset += bytes.len() as u64;
 }
 
 fn array(words: &[&str]) -> String {

@@ -96,6 +96,19 @@ pub struct Mark {
     pub wire_seq: u32,
 }
 
+impl Mark {
+    /// The mark of the last of `len` bytes that one call moved, of which `self` is the first.
+    #[must_use]
+    pub fn last_of(self, len: u64) -> Self {
+        let more = len.saturating_sub(1);
+        Self {
+            offset: self.offset.wrapping_add(more),
+            wire_seq: self.wire_seq.wrapping_add(u32::try_from(more & 0xffff_ffff).unwrap_or(0)),
+            ..self
+        }
+    }
+}
+
 /// Bytes at the front of a [`Chunk`] that were offered before and not consumed. All of them carry the time and owner of the
 /// first: a parser that consumes whatever is complete keeps the front of one unit only, so no unit begins behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,6 +214,14 @@ pub struct Hole {
     pub why: Lost,
     /// Time, thread and place: of the call where its length is known, else of what was seen next.
     pub mark: Mark,
+}
+
+impl Hole {
+    /// The mark of the last of its first `len` bytes.
+    #[must_use]
+    pub fn last_of(&self, len: u64) -> Mark {
+        Mark { offset: self.offset, ..self.mark }.last_of(len)
+    }
 }
 
 /// How a direction, or the connection, ended.

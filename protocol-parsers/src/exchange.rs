@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::contract::{Direction, Mark, Role};
+use crate::contract::{Close, Direction, Lost, Mark, Role};
 
 /// Names an exchange within its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,6 +169,27 @@ impl Incomplete {
             Self::Gap => "gap",
             Self::Shutdown => "shutdown",
             Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// How a loss is called in the exchanges it touches.
+impl From<Lost> for Incomplete {
+    fn from(why: Lost) -> Self {
+        match why {
+            Lost::Malformed => Self::Desync,
+            Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Self::Gap,
+        }
+    }
+}
+
+/// How an end is called in the exchanges that it leaves unfinished.
+impl From<Close> for Incomplete {
+    fn from(how: Close) -> Self {
+        match how {
+            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Self::Closed,
+            Close::Evicted => Self::Evicted,
+            Close::Shutdown => Self::Shutdown,
         }
     }
 }

@@ -26,7 +26,7 @@ use head::{Method, Parsed, RequestHead, ResponseHead};
 use pairing::Pairing;
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Parser, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Next, Output};
 use crate::http2::Http2;
@@ -349,14 +349,6 @@ fn find<T>(chunk: &Chunk<'_>, at: usize, parse: fn(&[u8], usize) -> Parsed<T>) -
     growing
 }
 
-/// How a loss is called in the exchanges it touches.
-fn reason(why: Lost) -> Incomplete {
-    match why {
-        Lost::Malformed => Incomplete::Desync,
-        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
-    }
-}
-
 impl Parser for Http1 {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         if let Some(http2) = &mut self.http2 {
@@ -385,13 +377,8 @@ impl Parser for Http1 {
         if let Some(http2) = &mut self.http2 {
             return http2.hole(hole, out);
         }
-        let why = reason(hole.why);
+        let why = Incomplete::from(hole.why);
         let Some(role) = self.role else { return self.pairing.request_lost(why, out) };
-        let last = |len: u64| Mark {
-            offset: hole.offset.wrapping_add(len).wrapping_sub(1),
-            wire_seq: hole.mark.wire_seq.wrapping_add(u32::try_from(len.saturating_sub(1) & 0xffff_ffff).unwrap_or(0)),
-            ..hole.mark
-        };
         if hole.dir == role.requests() {
             let skipped = match (&mut self.requests, hole.len) {
                 (Phase::Body(body), Some(len)) => body.skip(len),
@@ -400,7 +387,7 @@ impl Parser for Http1 {
             match (skipped, &self.requests, hole.len) {
                 (Skipped::Inside | Skipped::End, Phase::Body(body), Some(len)) => {
                     let size = body.payload();
-                    self.pairing.request_bytes(len, last(len));
+                    self.pairing.request_bytes(len, hole.last_of(len));
                     if skipped == Skipped::End {
                         self.requests = Phase::Start;
                         self.pairing.request_ended(size, out);
@@ -424,10 +411,10 @@ impl Parser for Http1 {
         };
         match (skipped, hole.len) {
             (Skipped::Inside, None) => self.pairing.response_flawed(why),
-            (Skipped::Inside, Some(len)) => self.pairing.response_bytes(len, last(len)),
+            (Skipped::Inside, Some(len)) => self.pairing.response_bytes(len, hole.last_of(len)),
             (Skipped::End, len) => {
                 let len = len.unwrap_or_default();
-                self.pairing.response_bytes(len, last(len));
+                self.pairing.response_bytes(len, hole.last_of(len));
                 self.responses = Phase::Start;
                 self.pairing.response_ended(size, out);
             }
@@ -442,11 +429,7 @@ impl Parser for Http1 {
         if let Some(http2) = &mut self.http2 {
             return http2.close(dir, how, at, out);
         }
-        let why = match how {
-            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
-            Close::Evicted => Incomplete::Evicted,
-            Close::Shutdown => Incomplete::Shutdown,
-        };
+        let why = Incomplete::from(how);
         if let (Some(role), Some(dir)) = (self.role, dir)
             && dir == role.requests()
         {

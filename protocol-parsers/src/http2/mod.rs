@@ -37,7 +37,7 @@ use resync::Found;
 use stream::{Place, Streams};
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, MAX_REST, Malformed, Parser, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Exchange, Incomplete, Output};
 use crate::rpc;
@@ -499,14 +499,6 @@ fn shorter_usize(left: u64, len: usize) -> usize {
     usize::try_from(left).map_or(len, |left| left.min(len))
 }
 
-/// How a loss is called in the exchanges it touches.
-fn reason(why: Lost) -> Incomplete {
-    match why {
-        Lost::Malformed => Incomplete::Desync,
-        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
-    }
-}
-
 impl Parser for Http2 {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         self.active = true;
@@ -522,12 +514,12 @@ impl Parser for Http2 {
 
     fn hole(&mut self, hole: Hole, out: &mut Output) {
         self.active = true;
-        let why = reason(hole.why);
+        let why = Incomplete::from(hole.why);
         let len = hole.len.unwrap_or(u64::MAX);
         match &mut self.way(hole.dir).phase {
             Phase::Data(data) if len <= u64::from(data.content) + u64::from(data.padding) => {
                 let mut data = *data;
-                let place = Place { first: hole.mark, last: last(&hole, len), bytes: len };
+                let place = Place { first: hole.mark, last: hole.last_of(len), bytes: len };
                 self.data_counted(hole.dir, &mut data, Counted { place, bytes: None }, out);
             }
             Phase::Skip(left) if len <= u64::from(*left) => {
@@ -544,11 +536,7 @@ impl Parser for Http2 {
     }
 
     fn close(&mut self, dir: Option<Direction>, how: Close, _at: KernelTime, out: &mut Output) {
-        let why = match how {
-            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
-            Close::Evicted => Incomplete::Evicted,
-            Close::Shutdown => Incomplete::Shutdown,
-        };
+        let why = Incomplete::from(how);
         if let Some(dir) = dir {
             self.way(dir).phase = Phase::Lost;
             if self.asks(dir) == Some(true) {
@@ -590,14 +578,5 @@ impl Parser for Http2 {
             way.decoder.heap() + block
         });
         size_of::<Self>() + self.streams.heap() + ways.sum::<usize>()
-    }
-}
-
-/// The mark of the last byte of a hole.
-fn last(hole: &Hole, len: u64) -> Mark {
-    Mark {
-        offset: hole.offset.wrapping_add(len).wrapping_sub(1),
-        wire_seq: hole.mark.wire_seq.wrapping_add(u32::try_from(len.saturating_sub(1) & 0xffff_ffff).unwrap_or(0)),
-        ..hole.mark
     }
 }

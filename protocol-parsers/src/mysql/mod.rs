@@ -220,7 +220,7 @@ impl Mysql {
     /// The rest of a client's message is missing: takes what is there of it. False: that is nothing.
     fn cut(&mut self, out: &mut Output) -> bool {
         let (Some(front), Some(role)) = (self.requests.cut(), self.role) else { return false };
-        self.request(role, &front, last(front.first, front.taken), out).is_ok()
+        self.request(role, &front, front.first.last_of(front.taken), out).is_ok()
     }
 
     /// The server speaks. What it answers was said to its end: if its end was not seen, it is lost.
@@ -251,24 +251,6 @@ impl Mysql {
 const REQUESTS: usize = 0;
 const RESPONSES: usize = 1;
 
-/// How a loss is called in the exchanges it touches.
-fn reason(why: Lost) -> Incomplete {
-    match why {
-        Lost::Malformed => Incomplete::Desync,
-        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
-    }
-}
-
-/// The mark of the last of `len` bytes of which the first has this mark.
-fn last(first: Mark, len: u64) -> Mark {
-    let more = len.saturating_sub(1);
-    Mark {
-        offset: first.offset.wrapping_add(more),
-        wire_seq: first.wire_seq.wrapping_add(u32::try_from(more & 0xffff_ffff).unwrap_or(0)),
-        ..first
-    }
-}
-
 impl Parser for Mysql {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         let role = match self.role {
@@ -297,7 +279,7 @@ impl Parser for Mysql {
     }
 
     fn hole(&mut self, hole: Hole, out: &mut Output) {
-        let why = reason(hole.why);
+        let why = Incomplete::from(hole.why);
         if hole.why == Lost::Malformed && !self.told {
             // It was told by what followed a join, which may have misled.
             self.compressed = None;
@@ -314,7 +296,7 @@ impl Parser for Mysql {
         if let Some(frames) = self.frames.get_mut(direction).filter(|_| self.compressed == Some(true)) {
             len = frames.skip(len);
         }
-        let end = last(Mark { offset: hole.offset, ..hole.mark }, len.unwrap_or_default());
+        let end = hole.last_of(len.unwrap_or_default());
         if direction == RESPONSES {
             self.pairing.turn();
         }
@@ -345,11 +327,7 @@ impl Parser for Mysql {
     }
 
     fn close(&mut self, dir: Option<Direction>, how: Close, _at: KernelTime, out: &mut Output) {
-        let why = match how {
-            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
-            Close::Evicted => Incomplete::Evicted,
-            Close::Shutdown => Incomplete::Shutdown,
-        };
+        let why = Incomplete::from(how);
         if let (Some(role), Some(dir)) = (self.role, dir)
             && dir == role.requests()
         {

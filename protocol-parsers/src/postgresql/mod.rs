@@ -40,7 +40,7 @@ use message::{Failure, Framed, Sender, opening, walk};
 use pairing::{Pairing, Place};
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, MAX_REST, Malformed, Parser, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Output};
 
@@ -140,24 +140,6 @@ fn place(chunk: &Chunk<'_>, at: usize, len: usize) -> Place {
     Place { first: chunk.mark(at), last: chunk.mark(at + len - 1) }
 }
 
-/// The last byte of a hole's first `len` bytes.
-fn last(hole: &Hole, len: u64) -> Mark {
-    let behind = len.saturating_sub(1);
-    Mark {
-        offset: hole.offset.wrapping_add(behind),
-        wire_seq: hole.mark.wire_seq.wrapping_add(u32::try_from(behind & 0xffff_ffff).unwrap_or(0)),
-        ..hole.mark
-    }
-}
-
-/// How a loss is called in the exchanges it touches.
-fn reason(why: Lost) -> Incomplete {
-    match why {
-        Lost::Malformed => Incomplete::Desync,
-        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
-    }
-}
-
 impl Parser for Postgresql {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         let role = match self.role {
@@ -171,15 +153,15 @@ impl Parser for Postgresql {
     }
 
     fn hole(&mut self, hole: Hole, out: &mut Output) {
-        let why = reason(hole.why);
+        let why = Incomplete::from(hole.why);
         if self.role.is_none_or(|role| role.requests() == hole.dir) {
             match (&mut self.requests, hole.len) {
                 (Requests::Body(left, within), Some(len)) if len <= *left => {
                     *left -= len;
                     match within {
-                        Within::Copy => self.pairing.request_bytes(last(&hole, len), true),
+                        Within::Copy => self.pairing.request_bytes(hole.last_of(len), true),
                         Within::Nothing => {}
-                        Within::Request => self.pairing.request_bytes(last(&hole, len), false),
+                        Within::Request => self.pairing.request_bytes(hole.last_of(len), false),
                     }
                     if *left == 0 {
                         self.requests = Requests::Message;
@@ -196,10 +178,10 @@ impl Parser for Postgresql {
                 (Responses::Body(left, failure), Some(len)) if len <= *left => {
                     *left -= len;
                     let (ends, failure) = (*left == 0, *failure);
-                    self.pairing.answer_bytes(last(&hole, len));
+                    self.pairing.answer_bytes(hole.last_of(len));
                     if ends {
                         self.responses = Responses::Message;
-                        failure.into_iter().for_each(|failure| self.pairing.failed(failure, last(&hole, len), out));
+                        failure.into_iter().for_each(|failure| self.pairing.failed(failure, hole.last_of(len), out));
                     }
                 }
                 _ => {
@@ -211,11 +193,7 @@ impl Parser for Postgresql {
     }
 
     fn close(&mut self, dir: Option<Direction>, how: Close, _at: KernelTime, out: &mut Output) {
-        let why = match how {
-            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
-            Close::Evicted => Incomplete::Evicted,
-            Close::Shutdown => Incomplete::Shutdown,
-        };
+        let why = Incomplete::from(how);
         if dir.is_some() && dir == self.role.map(Role::requests) {
             // Half closed: what was asked may still be answered.
             self.requests = Requests::Lost;

@@ -243,10 +243,7 @@ impl Unit {
 
     /// The last byte, moved by the call that moved the first.
     fn derived(&self) -> Mark {
-        let behind = self.bytes.saturating_sub(1);
-        let wire = u32::try_from(behind & 0xffff_ffff).unwrap_or(0);
-        let Mark { offset, wire_seq, .. } = self.first;
-        Mark { offset: offset.wrapping_add(behind), wire_seq: wire_seq.wrapping_add(wire), ..self.first }
+        self.first.last_of(self.bytes)
     }
 
     /// Bytes of heap that go when it goes.

@@ -42,7 +42,7 @@ use subscriptions::Subscriptions;
 use table::{Effect, replies};
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{ExchangeId, Incomplete, Next, Output};
 
@@ -461,14 +461,6 @@ fn find(chunk: &Chunk<'_>, at: usize) -> Option<(usize, bool)> {
     growing
 }
 
-/// How a loss is called in the exchanges it touches.
-fn reason(why: Lost) -> Incomplete {
-    match why {
-        Lost::Malformed => Incomplete::Desync,
-        Lost::Contended | Lost::Cut | Lost::Fault | Lost::Gap => Incomplete::Gap,
-    }
-}
-
 impl Parser for Redis {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         let role = match self.role {
@@ -482,13 +474,9 @@ impl Parser for Redis {
     }
 
     fn hole(&mut self, hole: Hole, out: &mut Output) {
-        let why = reason(hole.why);
+        let why = Incomplete::from(hole.why);
         let len = hole.len.unwrap_or_default();
-        let end = Mark {
-            offset: hole.offset.wrapping_add(len).wrapping_sub(1),
-            wire_seq: hole.mark.wire_seq.wrapping_add(u32::try_from(len.saturating_sub(1) & 0xffff_ffff).unwrap_or(0)),
-            ..hole.mark
-        };
+        let end = hole.last_of(len);
         let Some(role) = self.role else {
             (self.requests, self.responses) = (Requests::Lost, Responses::Lost);
             return self.pairing.requests_lost();
@@ -526,11 +514,7 @@ impl Parser for Redis {
     }
 
     fn close(&mut self, dir: Option<Direction>, how: Close, _at: KernelTime, out: &mut Output) {
-        let why = match how {
-            Close::Fin | Close::FinUnproven | Close::Reset | Close::Unknown => Incomplete::Closed,
-            Close::Evicted => Incomplete::Evicted,
-            Close::Shutdown => Incomplete::Shutdown,
-        };
+        let why = Incomplete::from(how);
         let Some(role) = self.role else { return };
         self.asked(role, Some(why), out);
         self.requests = Requests::Lost;
