@@ -93,7 +93,8 @@ impl Shard {
 
     /// Spans built since the last call.
     pub fn ready(&mut self) -> Vec<Span> {
-        std::mem::take(&mut self.stage.ready)
+        let next = Vec::with_capacity(self.stage.ready.len());
+        std::mem::replace(&mut self.stage.ready, next)
     }
 
     /// How many spans wait for [`Shard::ready`].

@@ -6,6 +6,7 @@
 
 pub mod child;
 mod notify;
+mod pace;
 mod replay;
 mod report;
 mod ring;
@@ -39,7 +40,7 @@ use signal_hook::{
 };
 
 pub use self::replay::replay;
-use self::{child::Gated, ring::RingThread};
+use self::{child::Gated, pace::Pace, ring::RingThread};
 use crate::{
     exporters::{self, Console, Handle, Settings},
     identity::{Host, Identities},
@@ -94,6 +95,7 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
     let stop = Arc::new(AtomicBool::new(false));
     let ring = RingThread {
         live: Live::new(reader, news),
+        pace: Pace::new(config.limits.ring),
         shard,
         hooks: hooks.clone(),
         discovery: discovery.clone(),

@@ -1,8 +1,7 @@
 //! The ring thread: the one that reads the ring and runs the shard.
 //!
 //! In: the live source, a shard, the word to stop. Out: spans and metric snapshots into queue A, policies into the kernel,
-//! ledgers into [`Health`]. A plain thread that never blocks on anything but its own sleep: 1 ms, doubled up to 20 ms
-//! while nothing comes.
+//! ledgers into [`Health`]. A plain thread that never blocks on anything but its own sleep ([`Pace`]).
 
 use std::{
     fs::File,
@@ -18,6 +17,7 @@ use sidelight_events::maps::counter;
 use sidelight_loader::{Hooks, discover::Discovery};
 use sidelight_protocol_parsers::KernelTime;
 
+use super::pace::{Pace, Read};
 use crate::{
     exporters::{Batch, Producer},
     pipeline::Shard,
@@ -29,12 +29,10 @@ use crate::{
     telemetry::{Health, Metric},
 };
 
-/// Records between two looks at the clock: at a million a second, 2 ms.
-const ROUND: usize = 2048;
+/// Records between two looks at the clock: at a million a second, 1 ms.
+const ROUND: usize = 1024;
 /// Spans of a batch at most; fewer go when the ring is empty.
-const BATCH: usize = 256;
-const SLEEP_MIN: Duration = Duration::from_millis(1);
-const SLEEP_MAX: Duration = Duration::from_millis(20);
+const BATCH: usize = 512;
 /// Nice value of the thread.
 const NICE: i32 = -10;
 const SECOND: u64 = 1_000_000_000;
@@ -45,6 +43,8 @@ pub(super) struct RingThread {
     pub(super) live: Live,
     /// Stages.
     pub(super) shard: Shard,
+    /// How often the ring is looked at.
+    pub(super) pace: Pace,
     /// Commands to the kernel.
     pub(super) hooks: Hooks,
     /// Processes and libraries.
@@ -78,8 +78,8 @@ impl RingThread {
         let (now, offset) = clock();
         self.take(Item::Clock(offset), now);
         let mut due = Due { tick: later(now, SECOND), metrics: later(now, self.metric_interval.unwrap_or(0)) };
-        let mut sleep = SLEEP_MIN;
         let mut newest = now;
+        let mut before = self.live.counts();
         loop {
             // Asked before the ring is read: what was submitted before the hooks were told to stop is read below.
             let stop = self.stop.load(Ordering::Acquire);
@@ -110,8 +110,10 @@ impl RingThread {
             if stop {
                 break;
             }
-            sleep = if read > 0 { SLEEP_MIN } else { (sleep * 2).min(SLEEP_MAX) };
-            idle(sleep);
+            let counts = self.live.counts();
+            let read = Read { bytes: counts.bytes - before.bytes, opened: counts.opened - before.opened };
+            before = counts;
+            idle(self.pace.next(read));
         }
         self.finish(newest);
     }

@@ -42,6 +42,10 @@ pub struct LiveCounts {
     pub read: u64,
     /// Part of them: not a record we know.
     pub malformed: u64,
+    /// Part of them: connections announced.
+    pub opened: u64,
+    /// Bytes of all.
+    pub bytes: u64,
 }
 
 impl Live {
@@ -63,6 +67,7 @@ impl Live {
         introductions.listen();
         reader.drain(limit, |record| {
             counts.read += 1;
+            counts.bytes += record.len() as u64;
             let Ok(event) = Event::parse(record) else {
                 counts.malformed += 1;
                 return;
@@ -77,7 +82,8 @@ impl Live {
                     return;
                 }
                 Event::Data(header, _) => introductions.introduce(header.tgid, &[], &mut each),
-                Event::Open(_) | Event::Close(_) | Event::TlsBind(_) | Event::TlsFree(_) | Event::Mark(_) => {}
+                Event::Open(_) => counts.opened += 1,
+                Event::Close(_) | Event::TlsBind(_) | Event::TlsFree(_) | Event::Mark(_) => {}
             }
             each(Item::Event(event));
         })
