@@ -193,7 +193,7 @@ impl Stopped {
     /// The four ledgers balance, and nothing was lost.
     pub fn assert_nothing_lost(&self) {
         self.assert_balanced();
-        for (ledger, entry) in [("events", "ring_full"), ("events", "fault"), ("bytes", "gap")] {
+        for (ledger, entry) in [("events", "ring_full"), ("events", "fault"), ("bytes", "gap"), ("calls", "skipped")] {
             assert_eq!(self.ledger(ledger, entry), 0, "{ledger} {entry}:\n{}", self.stderr);
         }
         assert_eq!(self.ledger("spans", "built"), self.ledger("spans", "exported"), "spans dropped:\n{}", self.stderr);

@@ -81,6 +81,7 @@ const CALLS: &[(&str, &[Metric])] = &[
     ("undecided", &[Metric::CallsUndecided]),
     ("unresolved", &[Metric::CallsUnresolved]),
     ("map_full", &[Metric::CallsMapFull]),
+    ("skipped", &[Metric::HooksSkipped]),
     ("late_library", &[Metric::TlsLateLibrary]),
     ("tls_unbound", &[Metric::TlsUnbound]),
     ("tls_conflict", &[Metric::TlsConflict]),

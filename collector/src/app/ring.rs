@@ -183,6 +183,9 @@ impl RingThread {
             let late = discovery.counts().late_library.load(Ordering::Relaxed);
             self.health.store(Metric::TlsLateLibrary, late);
         }
+        if let Some(skipped) = self.hooks.skipped_runs() {
+            self.health.store(Metric::HooksSkipped, skipped);
+        }
         let kept_in_kernel = match self.hooks.counters() {
             Ok(counters) => kernel_counters(&counters, &self.health),
             Err(error) => {

@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     decide::{Decider, Procs},
-    multi,
+    multi, skipped,
 };
 
 /// A map that user space writes, one writer at a time.
@@ -126,6 +126,12 @@ impl Hooks {
             }
         }
         Ok(sums)
+    }
+
+    /// Runs of the programs that the kernel skipped ([`skipped`]); `None` once detached.
+    #[must_use]
+    pub fn skipped_runs(&self) -> Option<u64> {
+        self.with_programs(|loaded| skipped::runs(&loaded.ebpf))
     }
 
     /// How much of connections is captured from their next call on: values of `maps::policy`.

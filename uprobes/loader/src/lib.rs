@@ -16,6 +16,7 @@ mod privilege;
 pub mod process;
 pub mod ring;
 mod select;
+mod skipped;
 mod sys;
 pub mod uprobes;
 
