@@ -36,6 +36,33 @@ impl Text {
         Self { bytes: String::with_capacity(bytes) }
     }
 
+    /// A text of these parts, and where they are, as if each were [`pushed`](Self::push).
+    pub(crate) fn of<const N: usize>(parts: [&[u8]; N]) -> (Self, [Span; N]) {
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        let mut text = Self::default();
+        // Judged at once: most are ASCII throughout.
+        if let Ok(whole) = String::from_utf8(bytes) {
+            let (mut start, mut torn) = (0, false);
+            text.bytes = whole;
+            let spans = parts.map(|part| {
+                let end = start + part.len();
+                torn |= !text.bytes.is_char_boundary(end);
+                let span = span(start, end);
+                start = end;
+                span
+            });
+            if !torn {
+                return (text, spans);
+            }
+            text.bytes.clear();
+        }
+        let spans = parts.map(|part| text.push(part));
+        (text, spans)
+    }
+
     /// Appends bytes from the wire; what is not UTF-8 becomes U+FFFD. More than 4 GiB gives an empty span.
     pub fn push(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len();
@@ -43,26 +70,19 @@ impl Text {
             Ok(text) => self.bytes.push_str(text),
             Err(_) => self.bytes.push_str(&String::from_utf8_lossy(bytes)),
         }
-        self.span(start)
+        span(start, self.bytes.len())
     }
 
     /// Appends what `build` appends to it: a string that is made in place.
     pub(crate) fn write(&mut self, build: impl FnOnce(&mut String)) -> Span {
         let start = self.bytes.len();
         build(&mut self.bytes);
-        self.span(start)
+        span(start, self.bytes.len())
     }
 
     /// Makes room for `bytes` more bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.bytes.reserve(bytes);
-    }
-
-    fn span(&self, start: usize) -> Span {
-        match (u32::try_from(start), u32::try_from(self.bytes.len())) {
-            (Ok(start), Ok(end)) => Span { start, end },
-            _ => Span::default(),
-        }
     }
 
     /// The text of a span made by [`Text::push`] of this very buffer; else empty.
@@ -89,6 +109,13 @@ impl Text {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
+    }
+}
+
+fn span(start: usize, end: usize) -> Span {
+    match (u32::try_from(start), u32::try_from(end)) {
+        (Ok(start), Ok(end)) => Span { start, end },
+        _ => Span::default(),
     }
 }
 

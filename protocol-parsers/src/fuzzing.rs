@@ -263,6 +263,15 @@ pub fn detect(data: &[u8]) {
     }
 }
 
+/// Fuzz target: the start of an HTTP/1 message, and the same made too long to wait for where the first byte says.
+pub fn heads(data: &[u8]) {
+    let Some((at, head)) = data.split_first() else { return };
+    crate::http1::oracle::compare(head);
+    if let Some((front, back)) = head.split_at_checked(usize::from(*at)) {
+        crate::http1::oracle::compare(&[front, &[b'x'; MAX_REST], back].concat());
+    }
+}
+
 /// Fuzz target: the first byte says dialect and wholeness, the rest is a query.
 pub fn sql(data: &[u8]) {
     use crate::exchange::Text;

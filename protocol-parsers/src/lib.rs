@@ -34,6 +34,7 @@ pub mod proof;
 pub mod redis;
 mod rpc;
 pub mod sql;
+mod swar;
 pub mod trace_context;
 
 pub use contract::{

@@ -1,24 +1,15 @@
 //! Message heads: bytes in, the facts an exchange needs out. Everything else (cookies, credentials, other headers) is never
 //! copied.
 //!
-//! `httparse` judges the bytes. It starts again at byte 0 each time, so an unfinished head is tried once when its first bytes
+//! [`lines`] judges the bytes. It starts again at byte 0 each time, so an unfinished head is tried once when its first bytes
 //! come, and then only when a blank line has come, or [`MAX_REST`] bytes have: what is known by then is kept, as `cut`.
 
-use std::mem::MaybeUninit;
-
-use httparse::{Error, Header, ParserConfig, Status};
-
 use super::body::Framing;
+use super::lines::{self, Headers, RequestLine, StatusLine};
 use crate::contract::MAX_REST;
 use crate::exchange::{Http, HttpVersion, Text, TraceContext};
 use crate::forwarded::{forwarded_for, list_item};
 use crate::trace_context::traceparent;
-
-/// Headers of a usual head; a longer list is read a second time with [`MANY_HEADERS`].
-const HEADERS: usize = 48;
-
-/// The longest list of headers. Servers refuse heads with more than about 100.
-const MANY_HEADERS: usize = 256;
 
 /// What bytes at the start of a message are.
 #[derive(Debug)]
@@ -80,15 +71,18 @@ pub(super) fn request(bytes: &[u8], seen: usize) -> Parsed<RequestHead> {
     if !worth_trying(bytes, seen) {
         return Parsed::More;
     }
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(bytes, &mut headers) {
-        Ok(Status::Complete(len)) => Parsed::Whole(request_facts(&request), len),
-        Ok(Status::Partial) if bytes.len() < MAX_REST => Parsed::More,
-        Err(error @ (Error::NewLine | Error::Status | Error::Token | Error::Version)) => Parsed::Not(name(error)),
-        Ok(Status::Partial) | Err(Error::HeaderName | Error::HeaderValue | Error::TooManyHeaders) => {
-            long_request(bytes)
-        }
+    let line = match lines::request_line(bytes) {
+        Ok(Some(line)) => line,
+        Ok(None) if bytes.len() < MAX_REST => return Parsed::More,
+        Ok(None) => return Parsed::Not("request line too long"),
+        Err(why) => return Parsed::Not(why),
+    };
+    let mut told = RequestHeaders::default();
+    match lines::headers(bytes, line.end, false, |name, value| told.header(name, value)) {
+        Ok(Headers::Whole(len)) => Parsed::Whole(told.head(&line), len),
+        Ok(Headers::Partial) if bytes.len() < MAX_REST => Parsed::More,
+        Ok(Headers::Partial | Headers::TooMany) => Parsed::Cut(told.head(&line)),
+        Err(why) => Parsed::Not(why),
     }
 }
 
@@ -115,63 +109,29 @@ pub(super) fn holds_request(bytes: &[u8]) -> bool {
     })
 }
 
-/// Heads that need care: folded or odd headers, which are passed over, very many headers, more bytes than may be kept.
-#[cold]
-fn long_request(bytes: &[u8]) -> Parsed<RequestHead> {
-    let mut headers = [httparse::EMPTY_HEADER; MANY_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    let mut config = ParserConfig::default();
-    match config.ignore_invalid_headers_in_requests(true).parse_request(&mut request, bytes) {
-        Ok(Status::Complete(len)) => Parsed::Whole(request_facts(&request), len),
-        Ok(Status::Partial) if bytes.len() < MAX_REST => Parsed::More,
-        Ok(Status::Partial) | Err(Error::TooManyHeaders) if request.version.is_some() => {
-            Parsed::Cut(request_facts(&request))
-        }
-        Ok(Status::Partial) => Parsed::Not("request line too long"),
-        Err(error) => Parsed::Not(name(error)),
-    }
-}
-
 /// Reads a response's head. `seen`: how many of the bytes were looked at before.
 pub(super) fn response(bytes: &[u8], seen: usize) -> Parsed<ResponseHead> {
     if !worth_trying(bytes, seen) {
         return Parsed::More;
     }
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
-    let mut response = httparse::Response::new(&mut []);
-    let strict = ParserConfig::default();
-    match strict.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
-        Ok(Status::Complete(len)) => match response_facts(&response) {
-            Some(head) => Parsed::Whole(head, len),
-            None => Parsed::Not("status out of range"),
-        },
-        Ok(Status::Partial) if bytes.len() < MAX_REST => Parsed::More,
-        Err(error @ (Error::NewLine | Error::Status | Error::Token | Error::Version)) => Parsed::Not(name(error)),
-        Ok(Status::Partial) | Err(Error::HeaderName | Error::HeaderValue | Error::TooManyHeaders) => {
-            long_response(bytes)
-        }
-    }
-}
-
-/// As [`long_request`].
-#[cold]
-fn long_response(bytes: &[u8]) -> Parsed<ResponseHead> {
-    let mut headers = [httparse::EMPTY_HEADER; MANY_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let mut config = ParserConfig::default();
-    config.allow_obsolete_multiline_headers_in_responses(true).ignore_invalid_headers_in_responses(true);
-    let parsed = config.parse_response(&mut response, bytes);
-    let Some(head) = response_facts(&response) else {
-        return match parsed {
-            Ok(Status::Partial) if bytes.len() < MAX_REST => Parsed::More,
-            _ => Parsed::Not("status out of range"),
-        };
+    let line = match lines::status_line(bytes) {
+        Ok(Some(line)) => line,
+        Ok(None) if bytes.len() < MAX_REST => return Parsed::More,
+        Ok(None) => return Parsed::Not("status line too long"),
+        Err(why) => return Parsed::Not(why),
     };
-    match parsed {
-        Ok(Status::Complete(len)) => Parsed::Whole(head, len),
-        Ok(Status::Partial) if bytes.len() < MAX_REST => Parsed::More,
-        Ok(Status::Partial) | Err(Error::TooManyHeaders) => Parsed::Cut(head),
-        Err(error) => Parsed::Not(name(error)),
+    let mut told = ResponseHeaders::default();
+    let ended = match lines::headers(bytes, line.end, true, |name, value| told.header(name, value)) {
+        Ok(Headers::Partial) if bytes.len() < MAX_REST => return Parsed::More,
+        Ok(ended) => ended,
+        Err(why) => return Parsed::Not(why),
+    };
+    if line.status < 100 {
+        return Parsed::Not("status out of range");
+    }
+    match ended {
+        Headers::Whole(len) => Parsed::Whole(told.head(&line), len),
+        Headers::Partial | Headers::TooMany => Parsed::Cut(told.head(&line)),
     }
 }
 
@@ -187,117 +147,124 @@ fn worth_trying(bytes: &[u8], seen: usize) -> bool {
     }
 }
 
-fn name(error: Error) -> &'static str {
-    match error {
-        Error::HeaderName => "invalid header name",
-        Error::HeaderValue => "invalid header value",
-        Error::NewLine => "invalid line end",
-        Error::Status => "invalid status",
-        Error::Token => "invalid start line",
-        Error::TooManyHeaders => "too many headers",
-        Error::Version => "not HTTP/1",
-    }
+/// What a request's headers say.
+#[derive(Default)]
+pub(super) struct RequestHeaders<'a> {
+    framing: FramingHeaders,
+    host: Option<&'a [u8]>,
+    agent: Option<&'a [u8]>,
+    forwarded: Option<&'a [u8]>,
+    x_forwarded: Option<&'a [u8]>,
+    parent: Option<TraceContext>,
+    parents: usize,
+    states: [Option<&'a [u8]>; 4],
 }
 
-fn version(minor: u8) -> HttpVersion {
-    if minor == 0 { HttpVersion::H10 } else { HttpVersion::H11 }
-}
-
-fn request_facts(request: &httparse::Request<'_, '_>) -> RequestHead {
-    let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
-    let mut framing = FramingHeaders::default();
-    let (mut host, mut agent, mut forwarded, mut x_forwarded) = (None, None, None, None);
-    let (mut parent, mut parents) = (None, 0);
-    let mut states = [None; 4];
-    let mut state_len = 0;
-    for Header { name, value } in request.headers.iter() {
+impl<'a> RequestHeaders<'a> {
+    #[inline(always)]
+    pub(super) fn header(&mut self, name: &[u8], value: &'a [u8]) {
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => host = host.or(Some(*value)),
-            9 if name.eq_ignore_ascii_case("forwarded") => forwarded = forwarded.or_else(|| forwarded_for(value)),
-            10 if name.eq_ignore_ascii_case("user-agent") => agent = agent.or(Some(*value)),
-            10 if name.eq_ignore_ascii_case("tracestate") => {
-                if let Some(free) = states.iter_mut().find(|slot| slot.is_none()) {
-                    *free = Some(*value);
-                    state_len += value.len() + 1;
+            4 if name.eq_ignore_ascii_case(b"host") => self.host = self.host.or(Some(value)),
+            9 if name.eq_ignore_ascii_case(b"forwarded") => {
+                self.forwarded = self.forwarded.or_else(|| forwarded_for(value))
+            }
+            10 if name.eq_ignore_ascii_case(b"user-agent") => self.agent = self.agent.or(Some(value)),
+            10 if name.eq_ignore_ascii_case(b"tracestate") => {
+                if let Some(free) = self.states.iter_mut().find(|slot| slot.is_none()) {
+                    *free = Some(value);
                 }
             }
-            11 if name.eq_ignore_ascii_case("traceparent") => {
-                parent = traceparent(value);
-                parents += 1;
+            11 if name.eq_ignore_ascii_case(b"traceparent") => {
+                self.parent = traceparent(value);
+                self.parents += 1;
             }
-            14 | 17 => framing.header(name, value),
-            15 if name.eq_ignore_ascii_case("x-forwarded-for") => {
-                x_forwarded = x_forwarded.or_else(|| list_item(value));
+            14 | 17 => self.framing.header(name, value),
+            15 if name.eq_ignore_ascii_case(b"x-forwarded-for") => {
+                self.x_forwarded = self.x_forwarded.or_else(|| list_item(value));
             }
             _ => {}
         }
     }
-    let forwarded_for = forwarded.or(x_forwarded);
-    // Several: which is the parent is not known.
-    let mut context = parent.filter(|_| parents == 1);
-    let optional = [host, agent, forwarded_for].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
-    let state_len = if context.is_some() { state_len } else { 0 };
-    let mut text = Text::with_capacity(method.len() + target.len() + optional + state_len);
-    let http = Http {
-        method: Some(text.push(method.as_bytes())),
-        target: Some(text.push(target.as_bytes())),
-        version: request.version.map(version),
-        scheme: None,
-        host: host.map(|value| text.push(value)),
-        user_agent: agent.map(|value| text.push(value)),
-        forwarded_for: forwarded_for.map(|value| text.push(value)),
-        status: None,
-        request_body: None,
-        response_body: None,
-    };
-    if let (Some(context), [Some(first), more @ ..]) = (&mut context, states) {
-        context.state = Some(match more {
-            [None, ..] => text.push(first),
-            // "Multiple tracestate header fields MUST be handled as specified by RFC 9110, section 5.3": joined by commas.
-            _ => {
-                let values: Vec<&[u8]> = states.into_iter().flatten().collect();
-                text.push(&values.join(&b','))
-            }
-        });
+
+    pub(super) fn head(self, line: &RequestLine<'_>) -> RequestHead {
+        let Self { framing, host, agent, forwarded, x_forwarded, parent, parents, states } = self;
+        let forwarded_for = forwarded.or(x_forwarded);
+        // Several: which is the parent is not known.
+        let mut context = parent.filter(|_| parents == 1);
+        let states = if context.is_some() { states } else { [None; 4] };
+        // "Multiple tracestate header fields MUST be handled as specified by RFC 9110, section 5.3": joined by commas.
+        let joined =
+            matches!(states, [_, Some(_), ..]).then(|| states.into_iter().flatten().collect::<Vec<_>>().join(&b','));
+        let state = joined.as_deref().or(states[0]);
+        let optional = [host, agent, forwarded_for, state];
+        let [host, agent, forwarded_for, state] = optional.map(Option::unwrap_or_default);
+        let (text, [method, target, spans @ ..]) =
+            Text::of([line.method, line.target.as_bytes(), host, agent, forwarded_for, state]);
+        let [host, agent, forwarded_for, state] =
+            std::array::from_fn(|at| spans.get(at).copied().filter(|_| optional.get(at).is_some_and(Option::is_some)));
+        let http = Http {
+            method: Some(method),
+            target: Some(target),
+            version: Some(line.version),
+            scheme: None,
+            host,
+            user_agent: agent,
+            forwarded_for,
+            status: None,
+            request_body: None,
+            response_body: None,
+        };
+        if let Some(context) = &mut context {
+            context.state = state;
+        }
+        let method = match line.method {
+            b"CONNECT" => Method::Connect,
+            b"HEAD" => Method::Head,
+            _ => Method::Plain,
+        };
+        let framing = match (method, framing.framing(Framing::None)) {
+            // A CONNECT has no body; what follows it belongs to the tunnel.
+            (Method::Connect, _) => Framing::None,
+            // Chunked is not the last coding: only the connection's end would show the body's, and no request ends so.
+            (_, Framing::UntilClose) => Framing::Contradiction,
+            (_, framing) => framing,
+        };
+        RequestHead { method, framing, http, context, text }
     }
-    let method = match method {
-        "CONNECT" => Method::Connect,
-        "HEAD" => Method::Head,
-        _ => Method::Plain,
-    };
-    let framing = match (method, framing.framing(Framing::None)) {
-        // A CONNECT has no body; what follows it belongs to the tunnel.
-        (Method::Connect, _) => Framing::None,
-        // Chunked is not the last coding: only the connection's end would show the body's, and no request ends so.
-        (_, Framing::UntilClose) => Framing::Contradiction,
-        (_, framing) => framing,
-    };
-    RequestHead { method, framing, http, context, text }
 }
 
-/// `None`: no or no possible status.
-fn response_facts(response: &httparse::Response<'_, '_>) -> Option<ResponseHead> {
-    let mut framing = FramingHeaders::default();
-    let mut upgrade = "upgrade";
-    for Header { name, value } in response.headers.iter() {
+/// What a response's headers say.
+#[derive(Default)]
+pub(super) struct ResponseHeaders {
+    framing: FramingHeaders,
+    /// A protocol that is known.
+    upgrade: Option<&'static str>,
+}
+
+impl ResponseHeaders {
+    #[inline(always)]
+    pub(super) fn header(&mut self, name: &[u8], value: &[u8]) {
         match name.len() {
-            7 if name.eq_ignore_ascii_case("upgrade") => {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 for known in ["websocket", "h2c"] {
                     if list_item(value).is_some_and(|item| item.eq_ignore_ascii_case(known.as_bytes())) {
-                        upgrade = known;
+                        self.upgrade = Some(known);
                     }
                 }
             }
-            14 | 17 => framing.header(name, value),
+            14 | 17 => self.framing.header(name, value),
             _ => {}
         }
     }
-    Some(ResponseHead {
-        status: response.code.filter(|code| (100..=999).contains(code))?,
-        version: version(response.version?),
-        framing: framing.framing(Framing::UntilClose),
-        upgrade,
-    })
+
+    pub(super) fn head(self, line: &StatusLine) -> ResponseHead {
+        ResponseHead {
+            status: line.status,
+            version: line.version,
+            framing: self.framing.framing(Framing::UntilClose),
+            upgrade: self.upgrade.unwrap_or("upgrade"),
+        }
+    }
 }
 
 /// The headers that frame a body.
@@ -310,15 +277,15 @@ struct FramingHeaders {
 }
 
 impl FramingHeaders {
-    fn header(&mut self, name: &str, value: &[u8]) {
-        if name.eq_ignore_ascii_case("content-length") {
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"content-length") {
             // RFC 9110 section 8.6: a list of equal values may be read as one of them.
             for item in value.split(|byte| *byte == b',') {
                 let length = decimal(item.trim_ascii());
                 self.contradiction |= length.is_none() || self.length.is_some_and(|known| Some(known) != length);
                 self.length = self.length.or(length);
             }
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
             self.coded = true;
             self.chunked = last.eq_ignore_ascii_case(b"chunked");

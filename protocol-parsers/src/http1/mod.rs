@@ -16,6 +16,9 @@
 
 mod body;
 mod head;
+mod lines;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod oracle;
 mod pairing;
 mod score;
 #[cfg(test)]
