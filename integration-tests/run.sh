@@ -51,6 +51,8 @@ licences() { cargo deny --log-level error check licenses bans sources; }
 
 unit_tests() { cargo test --workspace --exclude sidelight-integration-tests; }
 
+instructions() { cargo run --quiet --release -p sidelight-benches --bin instructions; }
+
 build() { cargo build --workspace --bins; }
 
 # The test binaries run as root, whoever builds them.
@@ -74,7 +76,7 @@ guests() { "${as_root[@]}" integration-tests/vm/test.sh "$target/debug/sidelight
 ebpf() { uprobes/ebpf/build.sh --check; }
 
 all_lint=(format lints documents directions licences)
-all=("${all_lint[@]}" unit_tests build unit_file integration_tests scenes guests ebpf)
+all=("${all_lint[@]}" unit_tests instructions build unit_file integration_tests scenes guests ebpf)
 case ${1:-all} in
     all) parts=("${all[@]}") ;;
     lint) parts=("${all_lint[@]}") ;;

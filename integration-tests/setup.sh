@@ -25,7 +25,7 @@ test=(
     postgresql-contrib python3-psycopg python3-psycopg2                                          # databases
     python3-redis tshark                                                                         # Redis; captures
     qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
-    bpftool systemd                                                                              # hooks, unit file
+    bpftool systemd valgrind                                                                     # hooks, unit file, counts
     rustc-web rust-web-src llvm llvm-22-dev libzstd-dev zlib1g-dev                               # eBPF tool chain
 )
 

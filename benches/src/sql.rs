@@ -1,10 +1,11 @@
-//! The SQL sanitiser alone: text and summary of queries as applications send them, 180 bytes in the mean.
+//! The SQL sanitiser: text and summary of queries as applications send them, 180 bytes in the mean.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sidelight_protocol_parsers::Text;
 use sidelight_protocol_parsers::sql::{Dialect, digest};
+
+use crate::Load;
 
 /// Written by object-relational mappers, by hand, by tools; with literals and with placeholders.
 const QUERIES: [&str; 11] = [
@@ -32,38 +33,26 @@ const QUERIES: [&str; 11] = [
      NOTHING",
 ];
 
-fn sanitiser(c: &mut Criterion) {
+/// The queries in both dialects, and rows of values.
+///
+/// # Panics
+/// When the queries are longer or shorter than is said.
+#[must_use]
+pub fn loads() -> Vec<Load> {
     let bytes: usize = QUERIES.iter().map(|sql| sql.len()).sum();
     assert!((170..=190).contains(&(bytes / QUERIES.len())), "{} bytes in the mean", bytes / QUERIES.len());
-    let mut group = c.benchmark_group("sql");
-    group.throughput(Throughput::Bytes(bytes as u64));
-    for (name, dialect) in [("postgresql", Dialect::Postgresql), ("mysql", Dialect::Mysql)] {
-        group.bench_function(name, |b| {
-            let mut summaries = 0;
-            b.iter(|| {
-                summaries = 0;
-                for sql in QUERIES {
-                    let mut text = Text::with_capacity(2 * sql.len() + 1);
-                    let told = digest(black_box(sql.as_bytes()), dialect, true, &mut text);
-                    summaries += usize::from(told.summary.is_some());
-                    black_box(text);
-                }
-            });
-            assert_eq!(summaries, QUERIES.len());
-        });
-    }
+    let queries = |name, dialect| Load::new(name, bytes, move || QUERIES.iter().for_each(|sql| sanitise(sql, dialect)));
     let values = format!("INSERT INTO t (a, b, c) VALUES {}", "(17, 'some text', 0.5), ".repeat(300));
-    group.throughput(Throughput::Bytes(values.len() as u64));
-    group.bench_function("300 rows of values", |b| {
-        b.iter(|| {
-            let mut text = Text::with_capacity(2 * values.len() + 1);
-            let told = digest(black_box(values.as_bytes()), Dialect::Mysql, true, &mut text);
-            assert!(told.summary.is_some());
-            black_box(text);
-        });
-    });
-    group.finish();
+    vec![
+        queries("11 queries, postgresql", Dialect::Postgresql),
+        queries("11 queries, mysql", Dialect::Mysql),
+        Load::new("300 rows of values", values.len(), move || sanitise(&values, Dialect::Mysql)),
+    ]
 }
 
-criterion_group!(benches, sanitiser);
-criterion_main!(benches);
+fn sanitise(sql: &str, dialect: Dialect) {
+    let mut text = Text::with_capacity(2 * sql.len() + 1);
+    let told = digest(black_box(sql.as_bytes()), dialect, true, &mut text);
+    assert!(told.summary.is_some());
+    black_box(text);
+}

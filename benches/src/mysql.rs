@@ -1,10 +1,10 @@
-//! The MySQL parser alone: one call for each write, no tracker. Throughput is of the bytes of both directions.
+//! MySQL: one call for each write, no tracker. The bytes are those of both directions.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_benches::feed;
 use sidelight_protocol_parsers::{Direction, Emitted, Output, Parser, Role, mysql::PROTOCOL};
+
+use crate::{Load, feed};
 
 /// What an application asks: 147 bytes with two literals.
 const QUERY: &str = "SELECT o.id, o.total, c.name FROM orders AS o JOIN customers AS c ON c.id = o.customer_id \
@@ -31,40 +31,39 @@ fn rows(count: usize, row: &[u8]) -> Vec<u8> {
     packets(1, &payloads)
 }
 
-fn exchanges(c: &mut Criterion) {
+/// Queries and executions with few and many rows.
+#[must_use]
+pub fn loads() -> Vec<Load> {
     let query = packets(0, &[&[b"\x03", QUERY.as_bytes()].concat()]);
     let prepare = packets(0, &[&[b"\x16", QUERY.as_bytes()].concat()]);
     let prepared = packets(1, &[b"\0\x01\0\0\0\0\0\0\0\0\0\0"]);
     let execute = packets(0, &[b"\x17\x01\0\0\0\0\x01\0\0\0\0\x01\xfd\0\x08\0\x04open\x64\0\0\0\0\0\0\0"]);
     let row = [&[60][..], &[b'x'; 60], &[10], &[b'1'; 10], &[24], &[b'y'; 24]].concat();
     let (few, many) = (rows(20, &row), rows(1000, &row));
-    let mut group = c.benchmark_group("mysql");
-    for (name, request, response) in [
-        ("a query and 20 rows of 97 bytes", &query, &few),
-        ("a query and 1000 rows of 97 bytes", &query, &many),
-        ("a query and OK", &query, &packets(1, &[OK])),
-        ("an execution and 20 rows of 97 bytes", &execute, &few),
-    ] {
-        group.throughput(Throughput::Bytes((request.len() + response.len()) as u64));
-        group.bench_function(name, |b| {
-            let mut parser = (PROTOCOL.parser)(Some(Role::Server));
-            let (mut out, mut read, mut written) = (Output::default(), 0, 0);
-            handshake(&mut *parser, &mut read, &mut written, &mut out);
-            feed(&mut *parser, Direction::Ingress, &mut read, &prepare, &mut out);
-            feed(&mut *parser, Direction::Egress, &mut written, &prepared, &mut out);
+    [
+        ("a query and 20 rows of 97 bytes", query.clone(), few.clone()),
+        ("a query and 1000 rows of 97 bytes", query.clone(), many),
+        ("a query and OK", query, packets(1, &[OK])),
+        ("an execution and 20 rows of 97 bytes", execute, few),
+    ]
+    .map(|(name, request, response)| {
+        let mut parser = (PROTOCOL.parser)(Some(Role::Server));
+        let (mut out, mut read, mut written) = (Output::default(), 0, 0);
+        handshake(&mut *parser, &mut read, &mut written, &mut out);
+        feed(&mut *parser, Direction::Ingress, &mut read, &prepare, &mut out);
+        feed(&mut *parser, Direction::Egress, &mut written, &prepared, &mut out);
+        out.emitted.clear();
+        Load::new(name, request.len() + response.len(), move || {
+            feed(&mut *parser, Direction::Ingress, &mut read, black_box(&request), &mut out);
+            // As a server flushes.
+            for piece in response.chunks(16 * 1024) {
+                feed(&mut *parser, Direction::Egress, &mut written, black_box(piece), &mut out);
+            }
+            assert!(matches!(out.emitted[..], [Emitted::Begun { .. }, Emitted::Answered { .. }, Emitted::Done(_)]));
             out.emitted.clear();
-            b.iter(|| {
-                feed(&mut *parser, Direction::Ingress, &mut read, black_box(request), &mut out);
-                // As a server flushes.
-                for piece in response.chunks(16 * 1024) {
-                    feed(&mut *parser, Direction::Egress, &mut written, black_box(piece), &mut out);
-                }
-                assert!(matches!(out.emitted[..], [Emitted::Begun { .. }, Emitted::Answered { .. }, Emitted::Done(_)]));
-                out.emitted.clear();
-            });
-        });
-    }
-    group.finish();
+        })
+    })
+    .into()
 }
 
 fn handshake(parser: &mut dyn Parser, read: &mut u64, written: &mut u64, out: &mut Output) {
@@ -77,6 +76,3 @@ fn handshake(parser: &mut dyn Parser, read: &mut u64, written: &mut u64, out: &m
     feed(parser, Direction::Ingress, read, &packets(1, &[&answer]), out);
     feed(parser, Direction::Egress, written, &packets(2, &[OK]), out);
 }
-
-criterion_group!(benches, exchanges);
-criterion_main!(benches);

@@ -1,10 +1,10 @@
-//! The PostgreSQL parser alone: one call for each write, no tracker. Throughput is of all bytes of both directions.
+//! PostgreSQL: one call for each write, no tracker. The bytes are those of both directions.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sidelight_benches::feed;
 use sidelight_protocol_parsers::{Direction, Emitted, Output, PROTOCOLS, Parser, Protocol, Role};
+
+use crate::{Load, feed};
 
 fn postgresql() -> &'static Protocol {
     PROTOCOLS.iter().find(|protocol| protocol.name == "postgresql").expect("in the table")
@@ -55,7 +55,9 @@ impl Connection {
 
 const STATEMENT: &[u8] = b"s\0SELECT abalance FROM pgbench_accounts WHERE aid = $1\0\0\0";
 
-fn exchanges(c: &mut Criterion) {
+/// Queries and executions with few and many rows.
+#[must_use]
+pub fn loads() -> Vec<Load> {
     let query = message(b'Q', b"SELECT abalance FROM pgbench_accounts WHERE aid = 12345;\0");
     let run = [
         message(b'B', b"\0s\0\0\0\0\x01\0\0\0\x0512345\0\0"),
@@ -68,33 +70,26 @@ fn exchanges(c: &mut Criterion) {
         let done = message(b'C', format!("SELECT {rows}\0").as_bytes());
         [description(columns), row(columns, width).repeat(rows), done, READY.to_vec()].concat()
     };
-    let mut group = c.benchmark_group("postgresql");
-    for (name, request, response) in [
+    [
         ("a query, one row", query.clone(), answer(1, 1, 8)),
         ("a prepared statement, one row", run.clone(), [BOUND, &answer(1, 1, 8)].concat()),
         ("a query, 100 rows of 4 columns", query, answer(100, 4, 12)),
         ("a prepared statement, 20 rows of 4 columns", run, [BOUND, &answer(20, 4, 12)].concat()),
-    ] {
-        group.throughput(Throughput::Bytes((request.len() + response.len()) as u64));
-        group.bench_function(name, |b| {
-            let mut connection = Connection::new();
-            b.iter(|| {
-                connection.feed(Direction::Ingress, black_box(&request));
-                for call in response.chunks(8192) {
-                    connection.feed(Direction::Egress, black_box(call));
-                }
-                let [Emitted::Begun { .. }, Emitted::Answered { .. }, Emitted::Done(done)] =
-                    &connection.out.emitted[..]
-                else {
-                    panic!("{:?}", connection.out.emitted);
-                };
-                assert!(done.incomplete.is_empty());
-                connection.out.emitted.clear();
-            });
-        });
-    }
-    group.finish();
+    ]
+    .map(|(name, request, response)| {
+        let mut connection = Connection::new();
+        Load::new(name, request.len() + response.len(), move || {
+            connection.feed(Direction::Ingress, black_box(&request));
+            for call in response.chunks(8192) {
+                connection.feed(Direction::Egress, black_box(call));
+            }
+            let [Emitted::Begun { .. }, Emitted::Answered { .. }, Emitted::Done(done)] = &connection.out.emitted[..]
+            else {
+                panic!("{:?}", connection.out.emitted);
+            };
+            assert!(done.incomplete.is_empty());
+            connection.out.emitted.clear();
+        })
+    })
+    .into()
 }
-
-criterion_group!(benches, exchanges);
-criterion_main!(benches);
