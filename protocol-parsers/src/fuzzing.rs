@@ -161,6 +161,17 @@ impl Feed {
         self.said.iter().filter_map(|said| if let Emitted::Done(exchange) = said { Some(&**exchange) } else { None })
     }
 
+    /// Everything said, one line each; `line` shows an exchange.
+    pub fn log(&self, line: impl Fn(&Exchange) -> String) -> Vec<String> {
+        let line = |said: &Emitted| match said {
+            Emitted::Begun { id, first, .. } => format!("begun {} at {}", id.0, first.time.0),
+            Emitted::Answered { id, first } => format!("answered {} at {}", id.0, first.time.0),
+            Emitted::Done(exchange) => format!("done {} {}", exchange.id.0, line(exchange)),
+            Emitted::Switch(next) => format!("switch {next:?}"),
+        };
+        self.said.iter().map(line).collect()
+    }
+
     /// Checks what was said against the contract of [`Emitted`].
     fn collect(&mut self) {
         for said in self.output.emitted.drain(..) {

@@ -1,7 +1,7 @@
 //! Tests as scripts: what client and server say, then the exchanges that must come of it.
 
 use crate::contract::{Close, Direction, Lost, Role};
-use crate::exchange::{Details, Emitted, Exchange, Outcome};
+use crate::exchange::{Details, Exchange, Outcome};
 use crate::fuzzing::Feed;
 use crate::mysql::PROTOCOL;
 
@@ -147,13 +147,7 @@ impl Script {
 
     /// Everything said, one line each.
     pub(super) fn log(&self) -> Vec<String> {
-        let line = |said: &Emitted| match said {
-            Emitted::Begun { id, first, .. } => format!("begun {} at {}", id.0, first.time.0),
-            Emitted::Answered { id, first } => format!("answered {} at {}", id.0, first.time.0),
-            Emitted::Done(exchange) => format!("done {} {}", exchange.id.0, line(exchange)),
-            Emitted::Switch(next) => format!("switch {next:?}"),
-        };
-        self.feed.said.iter().map(line).collect()
+        self.feed.log(line)
     }
 }
 
