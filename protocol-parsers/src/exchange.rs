@@ -42,24 +42,24 @@ impl Text {
         for part in parts {
             bytes.extend_from_slice(part);
         }
-        let mut text = Self::default();
         // Judged at once: most are ASCII throughout.
+        let mut spans = [Span::default(); N];
         if let Ok(whole) = String::from_utf8(bytes) {
             let (mut start, mut torn) = (0, false);
-            text.bytes = whole;
-            let spans = parts.map(|part| {
+            for (part, place) in parts.iter().zip(&mut spans) {
                 let end = start + part.len();
-                torn |= !text.bytes.is_char_boundary(end);
-                let span = span(start, end);
+                torn |= !whole.is_char_boundary(end);
+                *place = span(start, end);
                 start = end;
-                span
-            });
-            if !torn {
-                return (text, spans);
             }
-            text.bytes.clear();
+            if !torn {
+                return (Self { bytes: whole }, spans);
+            }
         }
-        let spans = parts.map(|part| text.push(part));
+        let mut text = Self::default();
+        for (part, place) in parts.iter().zip(&mut spans) {
+            *place = text.push(part);
+        }
         (text, spans)
     }
 

@@ -49,7 +49,7 @@ pub(super) fn is_known(head: &Head<'_>) -> bool {
         Head::Inline { line, .. } => words(line).next().flatten(),
         Head::Nothing(_) | Head::More | Head::Not(_) => None,
     };
-    word.and_then(Word::new).is_some_and(|word| table::find(word.bytes()).is_some())
+    word.is_some_and(|word| table::find(word).is_some())
 }
 
 fn array(bytes: &[u8]) -> Head<'_> {
@@ -151,12 +151,18 @@ enum Class {
 
 impl Reading {
     pub(super) fn new(word: &[u8], arguments: u32, text: &mut Vec<u8>) -> Self {
-        let upper = Word::new(word);
-        let known = upper.as_ref().and_then(|word| table::find(word.bytes()));
+        let known = table::find(word);
         // A word that no command can have is not shown: it may be anything.
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        let named = known.is_some() || word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(plain);
-        let shown = upper.as_ref().filter(|_| named).map(Word::bytes).unwrap_or_default();
+        let upper;
+        let shown = match known {
+            Some(command) => command.word.as_bytes(),
+            None if word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(plain) => {
+                upper = Word::new(word);
+                upper.as_ref().map(Word::bytes).unwrap_or_default()
+            }
+            None => &[],
+        };
         text.extend_from_slice(shown);
         Self {
             command: known.unwrap_or(&table::UNKNOWN),

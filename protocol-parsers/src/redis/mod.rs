@@ -55,9 +55,18 @@ enum Requests {
     /// Between commands.
     Start,
     /// In a command's arguments.
-    Reading { id: ExchangeId, first: Mark, last: Mark, bytes: u64, reading: Reading },
+    Reading(Seen),
     /// Anywhere: a call that begins with a command is looked for.
     Lost,
+}
+
+/// A command, as far as it came.
+struct Seen {
+    id: ExchangeId,
+    first: Mark,
+    last: Mark,
+    bytes: u64,
+    reading: Reading,
 }
 
 /// Whose a reply is.
@@ -128,7 +137,7 @@ impl Redis {
         let mut at = 0;
         while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match &mut self.requests {
-                Requests::Reading { last, bytes, reading, .. } => {
+                Requests::Reading(Seen { last, bytes, reading, .. }) => {
                     let used = reading.run(rest, &mut self.pairing.texts)?;
                     at += used;
                     if used > 0 {
@@ -138,34 +147,46 @@ impl Redis {
                     if !reading.is_over() {
                         break;
                     }
-                    self.asked(role, None, out);
+                    self.read(role, None, out);
                 }
                 Requests::Start => {
-                    let (len, line) = match command::head(rest) {
+                    let head = command::head(rest);
+                    let len = match head {
                         Head::Nothing(len) => {
                             at += len;
                             continue;
                         }
-                        Head::Array { len, .. } => (len, false),
-                        Head::Inline { len, .. } => (len, true),
+                        Head::Array { len, .. } | Head::Inline { len, .. } => len,
                         Head::More => break,
                         Head::Not(why) => return Err(Malformed(why)),
                     };
                     if matches!(self.responses, Responses::Lost) {
                         self.responses = Responses::Start { attribute: None };
                     }
-                    let (first, last) = (chunk.mark(at), chunk.mark(at + len - 1));
+                    let first = chunk.mark(at);
                     let id = self.pairing.begins(role, first, out);
-                    let reading = match command::head(rest) {
-                        Head::Array { arguments, word, .. } => Reading::new(word, arguments, &mut self.pairing.texts),
-                        Head::Inline { line, .. } => Reading::line(line, &mut self.pairing.texts),
-                        _ => break,
+                    let texts = &mut self.pairing.texts;
+                    let mut reading = match head {
+                        Head::Inline { line, .. } => Reading::line(line, texts),
+                        Head::Array { arguments, word, .. } => Reading::new(word, arguments, texts),
+                        Head::Nothing(_) | Head::More | Head::Not(_) => break,
                     };
-                    at += len;
-                    let over = line || reading.is_over();
-                    self.requests = Requests::Reading { id, first, last, bytes: len as u64, reading };
-                    if over {
-                        self.asked(role, None, out);
+                    // Most come whole: their arguments are read on the way.
+                    let behind = rest.get(len..).unwrap_or_default();
+                    let read = if matches!(head, Head::Array { .. }) { reading.run(behind, texts) } else { Ok(0) };
+                    let bytes = len + *read.as_ref().unwrap_or(&0);
+                    at += bytes;
+                    let last = chunk.mark(at - 1);
+                    let over = matches!(head, Head::Inline { .. }) || reading.is_over();
+                    let command = Seen { id, first, last, bytes: bytes as u64, reading };
+                    if read.is_ok() && over {
+                        self.asked(role, command, None, out);
+                    } else {
+                        self.requests = Requests::Reading(command);
+                    }
+                    read?;
+                    if !over {
+                        break;
                     }
                 }
                 Requests::Lost => match find(chunk, at) {
@@ -182,9 +203,14 @@ impl Redis {
     }
 
     /// The command that is being read ends here, or what was seen of it.
-    fn asked(&mut self, role: Role, flaw: Option<Incomplete>, out: &mut Output) {
-        let requests = std::mem::replace(&mut self.requests, Requests::Start);
-        let Requests::Reading { id, first, last, bytes, reading } = requests else { return };
+    fn read(&mut self, role: Role, flaw: Option<Incomplete>, out: &mut Output) {
+        if let Requests::Reading(command) = std::mem::replace(&mut self.requests, Requests::Start) {
+            self.asked(role, command, flaw, out);
+        }
+    }
+
+    fn asked(&mut self, role: Role, command: Seen, flaw: Option<Incomplete>, out: &mut Output) {
+        let Seen { id, first, last, bytes, reading } = command;
         let effect = reading.command.effect;
         let answers = match effect {
             Effect::Subscribe(_) => reading.arguments.max(1),
@@ -239,7 +265,7 @@ impl Redis {
     }
 
     fn requests_lost(&mut self, role: Role, why: Incomplete, out: &mut Output) {
-        self.asked(role, Some(why), out);
+        self.read(role, Some(why), out);
         self.requests = Requests::Lost;
         self.pairing.requests_lost();
         self.mode = ReplyMode::On;
@@ -263,16 +289,11 @@ impl Redis {
                 Responses::Reply { whose, walk, watch } => {
                     let used = walk.run(rest, watch)?;
                     at += used;
+                    let (whose, over) = (*whose, walk.is_over());
                     if used > 0 {
-                        match whose {
-                            Whose::Front { .. } | Whose::Confirms(_) => {
-                                self.pairing.answer_bytes(used as u64, chunk.mark(at - 1));
-                            }
-                            Whose::Monitor => self.pairing.monitored(used as u64, chunk.mark(at - 1)),
-                            Whose::Push(_) | Whose::Nobody => {}
-                        }
+                        self.reply_bytes(&whose, used as u64, chunk.mark(at - 1));
                     }
-                    if !walk.is_over() {
+                    if !over {
                         break;
                     }
                     if self.replied(role, out) {
@@ -299,42 +320,48 @@ impl Redis {
                     };
                     let (first, before) = attribute.unwrap_or((chunk.mark(at), 0));
                     let whose = self.whose(role, &reply, first, out);
-                    at += reply.head;
-                    let (len, last) = (before + reply.head as u64, chunk.mark(at - 1));
                     let mut walk = reply.walk;
-                    let watch = match whose {
-                        Whose::Front { effect, .. } => {
-                            self.pairing.answer_bytes(len, last);
-                            match effect {
-                                // A snapshot without a line end follows.
-                                Effect::Sync if reply.error.is_none() && reply.simple.is_none() => {
-                                    walk = Walk::default();
-                                    Watch::Nothing
-                                }
-                                Effect::Exec => Watch::Errors(None),
-                                _ => Watch::Nothing,
-                            }
-                        }
-                        Whose::Confirms(_) => {
-                            self.pairing.answer_bytes(len, last);
-                            Watch::Subscriptions { passed: 0, count: None }
-                        }
-                        Whose::Push(Some(Told::Unsubscribed(_))) => Watch::Subscriptions { passed: 0, count: None },
-                        Whose::Monitor => {
-                            self.pairing.monitored(len, last);
+                    let mut watch = match whose {
+                        // A snapshot without a line end follows.
+                        Whose::Front { effect: Effect::Sync, .. }
+                            if reply.error.is_none() && reply.simple.is_none() =>
+                        {
+                            walk = Walk::default();
                             Watch::Nothing
                         }
-                        Whose::Push(_) | Whose::Nobody => Watch::Nothing,
+                        Whose::Front { effect: Effect::Exec, .. } => Watch::Errors(None),
+                        Whose::Confirms(_) | Whose::Push(Some(Told::Unsubscribed(_))) => {
+                            Watch::Subscriptions { passed: 0, count: None }
+                        }
+                        Whose::Front { .. } | Whose::Monitor | Whose::Push(_) | Whose::Nobody => Watch::Nothing,
                     };
+                    // Most come whole.
+                    let ran = walk.run(rest.get(reply.head..).unwrap_or_default(), &mut watch);
+                    let len = reply.head + *ran.as_ref().unwrap_or(&0);
+                    at += len;
+                    self.reply_bytes(&whose, before + len as u64, chunk.mark(at - 1));
                     let over = walk.is_over();
                     self.responses = Responses::Reply { whose, walk, watch };
-                    if over && self.replied(role, out) {
+                    ran?;
+                    if !over {
+                        break;
+                    }
+                    if self.replied(role, out) {
                         return Ok(Used(at));
                     }
                 }
             }
         }
         Ok(Used(at))
+    }
+
+    /// More bytes of a reply.
+    fn reply_bytes(&mut self, whose: &Whose, len: u64, last: Mark) {
+        match whose {
+            Whose::Front { .. } | Whose::Confirms(_) => self.pairing.answer_bytes(len, last),
+            Whose::Monitor => self.pairing.monitored(len, last),
+            Whose::Push(_) | Whose::Nobody => {}
+        }
     }
 
     /// Whose reply begins.
@@ -382,7 +409,7 @@ impl Redis {
         if line && (self.pairing.is_monitored() || front.is_none()) {
             return Whose::Monitor;
         }
-        if self.pairing.front().is_none() && matches!(self.requests, Requests::Reading { .. }) {
+        if self.pairing.front().is_none() && matches!(self.requests, Requests::Reading(_)) {
             // Answered before it ended: its end was not seen, as will be told.
             self.requests_lost(role, Incomplete::Gap, out);
         }
@@ -482,13 +509,13 @@ impl Parser for Redis {
             return self.pairing.requests_lost();
         };
         if hole.dir == role.requests() {
-            if let Requests::Reading { last, bytes, reading, .. } = &mut self.requests
+            if let Requests::Reading(Seen { last, bytes, reading, .. }) = &mut self.requests
                 && reading.skip(len)
             {
                 *bytes += len;
                 *last = end;
                 if reading.is_over() {
-                    self.asked(role, None, out);
+                    self.read(role, None, out);
                 }
             } else {
                 self.requests_lost(role, why, out);
@@ -516,7 +543,7 @@ impl Parser for Redis {
     fn close(&mut self, dir: Option<Direction>, how: Close, _at: KernelTime, out: &mut Output) {
         let why = Incomplete::from(how);
         let Some(role) = self.role else { return };
-        self.asked(role, Some(why), out);
+        self.read(role, Some(why), out);
         self.requests = Requests::Lost;
         // Half closed: what was asked may still be answered.
         if dir != Some(role.requests()) {
@@ -526,14 +553,14 @@ impl Parser for Redis {
     }
 
     fn tick(&mut self, _now: KernelTime, out: &mut Output) {
-        self.pairing.tick(matches!(self.requests, Requests::Reading { .. }), out);
+        self.pairing.tick(matches!(self.requests, Requests::Reading(_)), out);
     }
 
     fn wants(&self, dir: Direction) -> Wants {
         let skippable = match self.role {
             None => 0,
             Some(role) if role.requests() == dir => match &self.requests {
-                Requests::Reading { reading, .. } => reading.skippable(),
+                Requests::Reading(command) => command.reading.skippable(),
                 Requests::Start | Requests::Lost => 0,
             },
             Some(_) => match &self.responses {

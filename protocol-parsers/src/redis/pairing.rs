@@ -72,9 +72,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Without its text.
-    fn unnamed(self) -> Self {
-        Self { operation: 0, text: 0, procedure: None, ..self }
+    /// Takes its text away.
+    fn unname(&mut self) {
+        (self.operation, self.text, self.procedure) = (0, 0, None);
     }
 }
 
@@ -239,12 +239,14 @@ impl Pairing {
         &mut self,
         id: ExchangeId,
         role: Role,
-        asked: Asked,
+        mut asked: Asked,
         why: Option<Incomplete>,
         out: &mut Output,
     ) {
         let start = self.texts.len().saturating_sub(usize::from(asked.text));
-        let asked = if asked.known { asked } else { asked.unnamed() };
+        if !asked.known {
+            asked.unname();
+        }
         let mut exchange = exchange(id, role, &asked, self.texts.get(start..).unwrap_or_default(), b"", None);
         match why {
             Some(why) => exchange.incomplete.insert(why),
@@ -294,7 +296,7 @@ impl Pairing {
 
     /// The oldest command is done.
     fn finish(&mut self, role: Role, answer: &Answer, why: Option<Incomplete>, out: &mut Output) {
-        let Some(Entry::Known(Waiting { id, asked, sure })) = self.queue.pop_front() else { return };
+        let Some(Entry::Known(Waiting { id, mut asked, sure })) = self.queue.pop_front() else { return };
         let side = self.answer.take();
         let end = self.read + usize::from(asked.text);
         let code = answer.error.as_ref().map(Code::bytes).unwrap_or_default();
@@ -304,7 +306,9 @@ impl Pairing {
         // What the server took for a command is one; nothing of what may be anything else.
         let named = asked.known || side.is_some() && answer.error.is_none();
         let text = if named { self.texts.get(self.read..end).unwrap_or_default() } else { &[] };
-        let asked = if named { asked } else { asked.unnamed() };
+        if !named {
+            asked.unname();
+        }
         let mut exchange = exchange(id, role, &asked, text, code, self.database);
         self.read = end;
         exchange.response = side;
@@ -511,24 +515,31 @@ fn exchange(
     code: &[u8],
     database: Option<u32>,
 ) -> Box<Exchange> {
-    let mut text = Text::with_capacity(shown.len() + code.len() + usize::from(database.is_some()));
     let mut db = Db::new(DbSystem::Redis);
+    let procedure = asked.procedure.and_then(|(start, end)| shown.get(usize::from(start)..usize::from(end)));
+    let (digit, digits);
+    let index = match database.map(|index| (u8::try_from(index), index)) {
+        Some((Ok(one @ 0..=9), _)) => {
+            digit = [b'0' + one];
+            &digit
+        }
+        Some((_, index)) => {
+            digits = index.to_string();
+            digits.as_bytes()
+        }
+        None => &[],
+    };
+    let query = if asked.operation > 0 { shown } else { &[] };
+    let (text, [query, procedure_at, code_at, index_at]) =
+        Text::of([query, procedure.unwrap_or_default(), code, index]);
     if asked.operation > 0 {
-        let query = text.push(shown);
         db.operation = Some(query.first(u32::from(asked.operation)));
         // Arguments that were not seen are not known to be none.
         db.query = Some(query).filter(|_| asked.flaw.is_none());
     }
-    if let Some((start, end)) = asked.procedure {
-        db.procedure = shown.get(usize::from(start)..usize::from(end)).map(|name| text.push(name));
-    }
-    if !code.is_empty() {
-        db.status = Some(text.push(code));
-    }
-    db.namespace = database.map(|index| match u8::try_from(index) {
-        Ok(digit @ 0..=9) => text.push(&[b'0' + digit]),
-        _ => text.push(index.to_string().as_bytes()),
-    });
+    db.procedure = procedure.map(|_| procedure_at);
+    db.status = Some(code_at).filter(|_| !code.is_empty());
+    db.namespace = database.map(|_| index_at);
     let mut incomplete = IncompleteSet::default();
     if let Some(flaw) = asked.flaw {
         incomplete.insert(flaw);

@@ -466,7 +466,7 @@ static INDEX: [u16; SLOTS] = index();
 const fn hash(mut word: &[u8]) -> usize {
     let mut hash = 0x811c_9dc5_u32;
     while let [byte, rest @ ..] = word {
-        hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
+        hash = (hash ^ byte.to_ascii_uppercase() as u32).wrapping_mul(0x0100_0193);
         word = rest;
     }
     (hash ^ hash >> 15) as usize % SLOTS
@@ -487,12 +487,12 @@ const fn index() -> [u16; SLOTS] {
     slots
 }
 
-/// Finds a command by its word (two words where the first is a container), in upper case.
+/// Finds a command by its word (two words where the first is a container), in either case.
 pub(super) fn find(word: &[u8]) -> Option<&'static Command> {
     let mut slot = hash(word);
     loop {
         let command = COMMANDS.get(usize::from(INDEX.get(slot)?.checked_sub(1)?))?;
-        if command.word.as_bytes() == word {
+        if command.word.as_bytes().eq_ignore_ascii_case(word) {
             return Some(command);
         }
         slot = (slot + 1) % SLOTS;
