@@ -51,6 +51,19 @@ pub(crate) fn name(bytes: &[u8]) -> usize {
     run(bytes, ends, |byte| byte <= b' ' || byte == b':')
 }
 
+/// Where the first of two bytes stands. Most strings are short: only behind 32 bytes is it worth a call.
+#[inline(always)]
+pub(crate) fn either(bytes: &[u8], one: u8, other: u8) -> Option<usize> {
+    let (one_each, other_each) = (u64::from_ne_bytes([one; 8]), u64::from_ne_bytes([other; 8]));
+    let is_zero = |word: u64| word.wrapping_sub(all(1)) & !word;
+    let near = bytes.get(..32).unwrap_or(bytes);
+    let ends = |word: u64| (is_zero(word ^ one_each) | is_zero(word ^ other_each)) & HIGH;
+    match run(near, ends, |byte| byte == one || byte == other) {
+        at if at < near.len() => Some(at),
+        at => Some(at + memchr::memchr2(one, other, bytes.get(at..)?)?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 
 use memchr::{memchr, memchr2};
 
+use crate::swar;
+
 /// What a byte may begin. The first three make words.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
@@ -58,11 +60,6 @@ pub(super) fn class(byte: u8) -> Class {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(Class::Symbol)
 }
 
-/// A byte in each of eight places.
-const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
 /// The eight bytes there; zeros behind the end.
 #[inline]
 pub(super) fn eight(bytes: &[u8], at: usize) -> u64 {
@@ -109,21 +106,20 @@ fn word_bits(bytes: &[u8], at: usize) -> u64 {
         last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
         &last
     });
-    let (eights, _) = chunk.as_chunks::<8>();
-    eights.iter().rev().fold(0, |bits, eight| bits << 8 | word_bits_of_eight(u64::from_le_bytes(*eight)))
-}
-
-#[inline]
-fn word_bits_of_eight(eight: u64) -> u64 {
-    // For seven-bit x: bit 7 of x + (128 - y) says x >= y, bit 7 of 128 - x says x == 0; no sum reaches the next byte.
-    let ascii = eight & each(0x7f);
-    let lower = ascii | each(0x20);
-    let letter = (lower + each(0x80 - b'a')) & !(lower + each(0x80 - b'z' - 1));
-    let digit = (ascii + each(0x80 - b'0')) & !(ascii + each(0x80 - b'9' - 1));
-    let special = (each(0x80) - (ascii ^ each(b'_'))) | (each(0x80) - (ascii ^ each(b'$')));
-    let word = (letter | digit | special | eight) & each(0x80);
-    // Moves bit 0 of byte n to bit n of the last byte.
-    (word >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    // Without branches and with a result of a byte for each byte, so that the compiler judges sixteen at a time.
+    let mut marks = [0; 64];
+    for (mark, byte) in marks.iter_mut().zip(chunk) {
+        let letter = (*byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'0') < 10;
+        let word = letter | digit | (*byte == b'_') | (*byte == b'$') | (*byte > 0x7f);
+        *mark = if word { 0xff } else { 0 };
+    }
+    let (eights, _) = marks.as_chunks::<8>();
+    eights.iter().rev().fold(0, |bits, eight| {
+        // Keeps bit n of byte n, and adds them up in the last byte.
+        let one_each = u64::from_le_bytes(*eight) & 0x8040_2010_0804_0201;
+        bits << 8 | one_each.wrapping_mul(0x0101_0101_0101_0101) >> 56
+    })
 }
 
 /// How a string says that a quote belongs to it.
@@ -144,10 +140,8 @@ pub(super) fn string_end(bytes: &[u8], open: usize, escapes: Escapes, foreign: b
     let mut at = open + 1;
     loop {
         let rest = bytes.get(at..)?;
-        at += match escapes {
-            Escapes::Backslash => memchr2(quote, b'\\', rest)?,
-            Escapes::Doubling | Escapes::Unknown { .. } => memchr(quote, rest)?,
-        };
+        let escape = if escapes == Escapes::Backslash { b'\\' } else { quote };
+        at += swar::either(rest, quote, escape)?;
         if escapes == Escapes::Backslash && bytes.get(at) == Some(&b'\\') {
             // In some East Asian encodings the second byte of a character may be a backslash.
             if foreign && bytes.get(at - 1).is_some_and(|byte| *byte >= 0x80) {
@@ -197,6 +191,9 @@ pub(super) fn number_end(bytes: &[u8], start: usize) -> usize {
     let signed = matches!(bytes.get(start), Some(b'+' | b'-'));
     let mut at = start + usize::from(signed);
     let decimal = !matches!(bytes.get(at..), Some([b'0', b'x' | b'X', ..]));
+    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
     loop {
         at += match bytes.get(at..) {
             Some([b'e' | b'E', b'+' | b'-', b'0'..=b'9', ..]) if decimal => 2,

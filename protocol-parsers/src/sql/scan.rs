@@ -128,6 +128,8 @@ impl Scan<'_> {
         let mysql = self.dialect != Dialect::Postgresql;
         let mut at = 0;
         loop {
+            // Most tokens are followed by one space: to add is cheaper than to branch.
+            at += usize::from(self.byte(at) == b' ');
             let Some(first) = self.bytes.get(at) else {
                 if self.bytes.len() == self.all.len() {
                     return Ok(());
@@ -137,6 +139,13 @@ impl Scan<'_> {
                 at = self.comment(at..at + 2);
                 continue;
             };
+            // The most frequent by far are told by a branch of their own, which is foreseen better than a jump by table.
+            if first.is_ascii_alphabetic() {
+                let end = self.word_end(at);
+                let word = Word::of(literal::eight(self.bytes, at), self.bytes.get(at..end).unwrap_or_default());
+                at = if self.summary.passes_over(word) { end } else { self.word_that_matters(at, end, word)? };
+                continue;
+            }
             at = match class(*first) {
                 Class::Letter => self.word(at)?,
                 Class::Space => at + 1,
@@ -276,7 +285,7 @@ impl Scan<'_> {
     }
 
     /// The end of a run of letters, digits, `_`, `$` and high bytes; with dots between names.
-    #[inline]
+    #[inline(always)]
     fn word_end(&mut self, start: usize) -> usize {
         let mut at = start;
         loop {
@@ -293,13 +302,14 @@ impl Scan<'_> {
         }
     }
 
-    #[inline]
+    /// One that begins with `_`, `$` or a high byte: none that matters but for its place.
+    #[inline(never)]
     fn word(&mut self, start: usize) -> Result<usize, Masked> {
         let end = self.word_end(start);
-        let word = Word::of(literal::eight(self.bytes, start), self.bytes.get(start..end).unwrap_or_default());
-        if self.summary.passes_over(word) { Ok(end) } else { self.word_that_matters(start, end, word) }
+        if self.summary.passes_over(Word::Other) { Ok(end) } else { self.word_that_matters(start, end, Word::Other) }
     }
 
+    #[inline(never)]
     fn word_that_matters(&mut self, start: usize, end: usize, word: Word) -> Result<usize, Masked> {
         let end = if self.summary.wants_name() { self.name_end(start, end)? } else { end };
         self.summary.word(self.bytes, start..end, word);

@@ -6,6 +6,10 @@ const LONGEST: usize = 13;
 /// Bit 5 of each byte: makes letters lower case. What else may stand in a word (digits, `_`, `$`, high bytes) stays apart.
 const LOWER: u64 = u64::from_le_bytes([0x20; 8]);
 
+/// What of eight bytes belongs to a word of so many.
+const MASKS: [u64; 9] =
+    [0, 0xff, 0xffff, 0xff_ffff, 0xffff_ffff, 0xff_ffff_ffff, 0xffff_ffff_ffff, 0xff_ffff_ffff_ffff, u64::MAX];
+
 /// Lower-case key of the first eight bytes of a word.
 const fn key(text: &[u8]) -> u64 {
     let (mut key, mut rest, mut shift) = (0, text, 0);
@@ -16,7 +20,8 @@ const fn key(text: &[u8]) -> u64 {
     key
 }
 
-const SLOTS_BITS: u32 = 9;
+/// So many that few words which do not matter meet one that does.
+const SLOTS_BITS: u32 = 12;
 
 /// Place of a key in [`SLOTS`].
 const fn slot(key: u64) -> usize {
@@ -82,23 +87,30 @@ static NEXT: [u8; TEXTS.len()] = chains().1;
 
 impl Word {
     /// Which word `text` is, whose first eight bytes (or all of them, then zeros) are `head`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(head: u64, text: &[u8]) -> Self {
-        let mask = 1_u64.checked_shl(8 * u32::try_from(text.len()).unwrap_or(8)).map_or(u64::MAX, |bit| bit - 1);
+        let mask = MASKS.get(text.len().min(8)).copied().unwrap_or(u64::MAX);
         let key = (head | LOWER) & mask;
         let mut candidate = SLOTS.get(slot(key)).copied().unwrap_or(0);
         while let Some(index) = usize::from(candidate).checked_sub(1) {
             match WORDS.get(index) {
-                Some((known, tail, word))
-                    if *known == key && text.get(8..).unwrap_or_default().eq_ignore_ascii_case(tail) =>
-                {
-                    return *word;
-                }
+                Some((known, tail, word)) if *known == key && ends(text, tail) => return *word,
                 _ => candidate = NEXT.get(index).copied().unwrap_or(0),
             }
         }
         Self::Other
     }
+}
+
+/// Whether `tail` is what follows the first eight bytes of a word.
+#[inline]
+fn ends(text: &[u8], tail: &[u8]) -> bool {
+    if text.len() <= 8 { tail.is_empty() } else { long_ends(text, tail) }
+}
+
+#[inline(never)]
+fn long_ends(text: &[u8], tail: &[u8]) -> bool {
+    text.get(8..).is_some_and(|text| text.eq_ignore_ascii_case(tail))
 }
 
 #[cfg(test)]
