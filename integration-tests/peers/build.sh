@@ -1,8 +1,8 @@
 #!/bin/bash
-# Builds the peers (gRPC in four languages, MySQL's and PostgreSQL's clients in Go) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
+# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, MySQL's and PostgreSQL's clients in Go) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
 # package.json. What is there already and not older than its sources stays.
 #
-#   build.sh [go|rust|python|node|mysql|pgx]...    those, or all
+#   build.sh [go|connect|rust|python|node|mysql|pgx]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
@@ -12,8 +12,8 @@ MYSQL_CONNECTOR=9.5.0
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-wanted=" ${*:-go rust python node mysql pgx} "
-for tool in go:go mysql:go pgx:go rust:cargo node:node node:npm; do
+wanted=" ${*:-go connect rust python node mysql pgx} "
+for tool in go:go connect:go mysql:go pgx:go rust:cargo node:node node:npm; do
     case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
     command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
 done
@@ -29,10 +29,12 @@ script() {
     chmod +x "$cache/grpc-$1"
 }
 
-if ! current go; then
-    (cd grpc-go && GOWORK=off go build -o "$cache/grpc-go" .)
-    touch "$cache/grpc-go"
-fi
+for peer in go connect; do
+    if ! current "$peer"; then
+        (cd "grpc-$peer" && GOWORK=off go build -o "$cache/grpc-$peer" .)
+        touch "$cache/grpc-$peer"
+    fi
+done
 case $wanted in
 *" pgx "*)
     if [ -n "$(find pgx build.sh -newer "$cache/pgx" -type f 2>&1)" ]; then

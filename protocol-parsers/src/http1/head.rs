@@ -9,6 +9,7 @@ use super::lines::{self, Headers, RequestLine, StatusLine};
 use crate::contract::MAX_REST;
 use crate::exchange::{Http, HttpVersion, Text, TraceContext};
 use crate::forwarded::{forwarded_for, list_item};
+use crate::rpc::{Content, Kind, grpc_status};
 use crate::trace_context::traceparent;
 
 /// What bytes at the start of a message are.
@@ -39,6 +40,7 @@ pub(super) enum Method {
 #[derive(Debug)]
 pub(super) struct RequestHead {
     pub(super) method: Method,
+    pub(super) kind: Kind,
     pub(super) framing: Framing,
     pub(super) http: Http,
     pub(super) context: Option<TraceContext>,
@@ -54,6 +56,8 @@ pub(super) struct ResponseHead {
     framing: Framing,
     /// First protocol of `Upgrade`.
     pub(super) upgrade: &'static str,
+    pub(super) content: Content,
+    pub(super) grpc_status: Option<u8>,
 }
 
 impl ResponseHead {
@@ -158,6 +162,9 @@ pub(super) struct RequestHeaders<'a> {
     parent: Option<TraceContext>,
     parents: usize,
     states: [Option<&'a [u8]>; 4],
+    content: Option<Content>,
+    /// `connect-protocol-version: 1`.
+    connect: bool,
 }
 
 impl<'a> RequestHeaders<'a> {
@@ -178,16 +185,18 @@ impl<'a> RequestHeaders<'a> {
                 self.parent = traceparent(value);
                 self.parents += 1;
             }
+            12 if name.eq_ignore_ascii_case(b"content-type") => self.content = Some(Content::of(value)),
             14 | 17 => self.framing.header(name, value),
             15 if name.eq_ignore_ascii_case(b"x-forwarded-for") => {
                 self.x_forwarded = self.x_forwarded.or_else(|| list_item(value));
             }
+            24 if name.eq_ignore_ascii_case(b"connect-protocol-version") => self.connect = value == b"1",
             _ => {}
         }
     }
 
     pub(super) fn head(self, line: &RequestLine<'_>) -> RequestHead {
-        let Self { framing, host, agent, forwarded, x_forwarded, parent, parents, states } = self;
+        let Self { framing, host, agent, forwarded, x_forwarded, parent, parents, states, content, connect } = self;
         let forwarded_for = forwarded.or(x_forwarded);
         // Several: which is the parent is not known.
         let mut context = parent.filter(|_| parents == 1);
@@ -229,7 +238,8 @@ impl<'a> RequestHeaders<'a> {
             (_, Framing::UntilClose) => Framing::Contradiction,
             (_, framing) => framing,
         };
-        RequestHead { method, framing, http, context, text }
+        let kind = Kind::of(content, connect, line.target);
+        RequestHead { method, kind, framing, http, context, text }
     }
 }
 
@@ -239,6 +249,8 @@ pub(super) struct ResponseHeaders {
     framing: FramingHeaders,
     /// A protocol that is known.
     upgrade: Option<&'static str>,
+    content: Option<Content>,
+    grpc_status: Option<u8>,
 }
 
 impl ResponseHeaders {
@@ -252,6 +264,8 @@ impl ResponseHeaders {
                     }
                 }
             }
+            11 if name.eq_ignore_ascii_case(b"grpc-status") => self.grpc_status = grpc_status(value),
+            12 if name.eq_ignore_ascii_case(b"content-type") => self.content = Some(Content::of(value)),
             14 | 17 => self.framing.header(name, value),
             _ => {}
         }
@@ -263,6 +277,8 @@ impl ResponseHeaders {
             version: line.version,
             framing: self.framing.framing(Framing::UntilClose),
             upgrade: self.upgrade.unwrap_or("upgrade"),
+            content: self.content.unwrap_or(Content::Other),
+            grpc_status: self.grpc_status,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112).
 //!
 //! In: chunks, holes and closes of one connection, seen from either end. Out: one exchange for each request whose head was
-//! seen whole. Bodies are counted, never kept; heads are read where they lie.
+//! seen whole; of gRPC-Web and Connect, the call that it is. Bodies are counted, never kept; heads are read where they lie.
 //!
 //! # What is lost, and when pairing is right again
 //!
@@ -15,6 +15,7 @@
 //! request, or with the connection.
 
 mod body;
+mod call;
 mod head;
 mod lines;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -25,6 +26,7 @@ mod score;
 mod tests;
 
 use body::{Body, Framing, Skipped, Taken};
+use call::Payload;
 use head::{Method, Parsed, RequestHead, ResponseHead};
 use pairing::Pairing;
 
@@ -99,7 +101,7 @@ impl Http1 {
         while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match &mut self.requests {
                 Phase::Body(body) => {
-                    let taken = body.take(rest);
+                    let taken = body.take(rest, |payload| self.pairing.request_payload(payload));
                     let used = if let Taken::End(used) = taken { used } else { rest.len() };
                     at += used;
                     self.pairing.request_bytes(used as u64, chunk.mark(at - 1));
@@ -209,7 +211,7 @@ impl Http1 {
                     return Err(Malformed("a response where a body was to begin"));
                 }
                 Phase::Body(body) => {
-                    let taken = body.take(rest);
+                    let taken = body.take(rest, |payload| self.pairing.response_payload(payload));
                     let used = if let Taken::End(used) = taken { used } else { rest.len() };
                     at += used;
                     self.pairing.response_bytes(used as u64, chunk.mark(at - 1));
@@ -384,7 +386,7 @@ impl Parser for Http1 {
         let Some(role) = self.role else { return self.pairing.request_lost(why, out) };
         if hole.dir == role.requests() {
             let skipped = match (&mut self.requests, hole.len) {
-                (Phase::Body(body), Some(len)) => body.skip(len),
+                (Phase::Body(body), Some(len)) => body.skip(len, |payload| self.pairing.request_payload(payload)),
                 (Phase::Body(_) | Phase::Lost | Phase::Start, _) => Skipped::Lost,
             };
             match (skipped, &self.requests, hole.len) {
@@ -403,13 +405,17 @@ impl Parser for Http1 {
         self.pairing.turn();
         let overlapping = self.pairing.overlapping();
         let (skipped, size) = match (&mut self.responses, hole.len) {
-            (Phase::Body(body), Some(len)) => match body.skip(len) {
+            (Phase::Body(body), Some(len)) => match body.skip(len, |payload| self.pairing.response_payload(payload)) {
                 Skipped::Lost if !overlapping && matches!(hole.why, Lost::Cut | Lost::Fault) && body.set_adrift() => {
                     (Skipped::Inside, None)
                 }
                 skipped => (skipped, body.payload()),
             },
-            (Phase::Body(body), None) if body.until_close() => (Skipped::Inside, None),
+            (Phase::Body(body), None) if body.until_close() => {
+                body.uncount();
+                self.pairing.response_payload(Payload::Unknown);
+                (Skipped::Inside, None)
+            }
             (Phase::Body(_) | Phase::Lost | Phase::Start, _) => (Skipped::Lost, None),
         };
         match (skipped, hole.len) {
@@ -450,6 +456,9 @@ impl Parser for Http1 {
         {
             if body.until_close() {
                 self.pairing.response_until(at);
+                if how == Close::FinUnproven {
+                    self.pairing.response_payload(Payload::Unknown);
+                }
             }
             let size = body.payload();
             self.pairing.response_ended(size, out);
@@ -469,19 +478,23 @@ impl Parser for Http1 {
         if let Some(http2) = &self.http2 {
             return http2.wants(dir);
         }
-        let phase = match self.role {
-            Some(role) if role.requests() == dir => &self.requests,
-            Some(_) => &self.responses,
+        let (phase, request) = match self.role {
+            Some(role) if role.requests() == dir => (&self.requests, true),
+            Some(_) => (&self.responses, false),
             None => return Wants::Bytes,
         };
         match phase {
-            Phase::Body(body) if body.skippable() > 0 => Wants::Skip(body.skippable()),
-            Phase::Body(_) | Phase::Lost | Phase::Start => Wants::Bytes,
+            Phase::Body(body) => match body.skippable().min(self.pairing.skippable(request)) {
+                0 => Wants::Bytes,
+                len => Wants::Skip(len),
+            },
+            Phase::Lost | Phase::Start => Wants::Bytes,
         }
     }
 
     fn deep(&self) -> bool {
-        self.http2.is_some()
+        // Where a message of a call ends, and the status behind the last, lies anywhere in a body.
+        self.http2.is_some() || self.pairing.calls()
     }
 
     fn heap(&self) -> usize {

@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 
+use super::call::{Call, Payload};
 use super::head::{Method, RequestHead, ResponseHead};
 use crate::contract::{KernelTime, Mark, Role};
 use crate::exchange::{
@@ -51,13 +52,13 @@ struct Waiting {
     method: Method,
     request_ended: bool,
     response_ended: bool,
+    call: Option<Box<Call>>,
 }
 
 /// The queue of one connection.
 pub(super) struct Pairing {
     waiting: VecDeque<Waiting>,
-    #[expect(clippy::vec_box, reason = "they came in boxes and leave in them")]
-    held: Vec<Box<Exchange>>,
+    held: Vec<Waiting>,
     trust: Trust,
     next: u64,
     /// The newest request in the queue is still being received.
@@ -70,6 +71,8 @@ pub(super) struct Pairing {
     turned: bool,
     /// Something happened since the last tick.
     active: bool,
+    /// A request was a call.
+    calls: bool,
 }
 
 impl Pairing {
@@ -84,16 +87,19 @@ impl Pairing {
             pipelined: false,
             turned: true,
             active: false,
+            calls: false,
         }
     }
 
     /// Bytes of heap.
     pub(super) fn heap(&self) -> usize {
-        let exchange = |exchange: &Exchange| size_of::<Exchange>() + exchange.text.capacity();
-        self.waiting.capacity() * size_of::<Waiting>()
-            + self.held.capacity() * size_of::<Box<Exchange>>()
-            + self.waiting.iter().map(|waiting| exchange(&waiting.exchange)).sum::<usize>()
-            + self.held.iter().map(|held| exchange(held)).sum::<usize>()
+        (self.waiting.capacity() + self.held.capacity()) * size_of::<Waiting>()
+            + self.waiting.iter().chain(&self.held).map(Waiting::heap).sum::<usize>()
+    }
+
+    /// Bodies of this connection are looked into.
+    pub(super) fn calls(&self) -> bool {
+        self.calls
     }
 
     /// The oldest request is being answered.
@@ -151,7 +157,7 @@ impl Pairing {
         }
         self.turned = false;
         out.begun(id, role.requests(), first);
-        let mut exchange = Box::new(Exchange {
+        let exchange = Box::new(Exchange {
             id,
             protocol: super::PROTOCOL.name,
             role,
@@ -164,17 +170,19 @@ impl Pairing {
             incomplete: IncompleteSet::default(),
             text: head.text,
         });
+        let (method, call) = (head.method, Call::of(head.kind));
+        self.calls |= call.is_some();
+        let mut waiting = Waiting { exchange, method, request_ended: false, response_ended: false, call };
         self.receiving = self.trust != Trust::Unsure && self.waiting.len() < MAX_WAITING;
         if self.receiving {
-            let method = head.method;
-            self.waiting.push_back(Waiting { exchange, method, request_ended: false, response_ended: false });
+            self.waiting.push_back(waiting);
         } else if self.trust == Trust::Unsure {
-            exchange.incomplete.insert(Incomplete::Gap);
-            out.emitted.push(Emitted::Done(exchange));
+            waiting.exchange.incomplete.insert(Incomplete::Gap);
+            waiting.done(out);
         } else {
-            exchange.incomplete.insert(Incomplete::Desync);
+            waiting.exchange.incomplete.insert(Incomplete::Desync);
             self.distrust(Incomplete::Desync, out);
-            out.emitted.push(Emitted::Done(exchange));
+            waiting.done(out);
         }
     }
 
@@ -185,6 +193,31 @@ impl Pairing {
             waiting.exchange.request.bytes += len;
             waiting.exchange.request.last = last;
         }
+    }
+
+    /// The request's body went on.
+    pub(super) fn request_payload(&mut self, payload: Payload<'_>) {
+        let newest = self.waiting.back_mut().filter(|_| self.receiving);
+        if let Some(call) = newest.and_then(|waiting| waiting.call.as_mut()) {
+            call.payload(true, payload);
+        }
+    }
+
+    /// The response's body went on.
+    pub(super) fn response_payload(&mut self, payload: Payload<'_>) {
+        let oldest = self.waiting.front_mut().filter(|_| self.answering);
+        if let Some(call) = oldest.and_then(|waiting| waiting.call.as_mut()) {
+            call.payload(false, payload);
+        }
+    }
+
+    /// How many of the next bytes of a body are of no interest.
+    pub(super) fn skippable(&self, request: bool) -> u64 {
+        let waiting = match request {
+            true => self.waiting.back().filter(|_| self.receiving),
+            false => self.waiting.front().filter(|_| self.answering),
+        };
+        waiting.and_then(|waiting| waiting.call.as_ref()).map_or(u64::MAX, |call| call.skippable(request))
     }
 
     /// Not all of the request's head could be read.
@@ -198,6 +231,9 @@ impl Pairing {
     pub(super) fn request_ended(&mut self, body: Option<u64>, out: &mut Output) {
         if let Some(waiting) = self.waiting.back_mut().filter(|_| self.receiving) {
             waiting.request_ended = true;
+            if let Some(call) = &mut waiting.call {
+                call.ended(true, body.is_some());
+            }
             if let Some(http) = waiting.http() {
                 http.request_body = body;
             }
@@ -248,6 +284,9 @@ impl Pairing {
             http.status = Some(head.status);
             http.version = http.version.or(Some(head.version));
         }
+        if let Some(call) = &mut waiting.call {
+            call.answer(head);
+        }
         out.answered(exchange.id, first);
         self.answering = true;
         Some(waiting.method)
@@ -292,6 +331,9 @@ impl Pairing {
     pub(super) fn response_ended(&mut self, body: Option<u64>, out: &mut Output) {
         if let Some(waiting) = self.waiting.front_mut().filter(|_| self.answering) {
             waiting.response_ended = true;
+            if let Some(call) = &mut waiting.call {
+                call.ended(false, body.is_some());
+            }
             if let Some(http) = waiting.http() {
                 http.response_body = body;
             }
@@ -355,23 +397,23 @@ impl Pairing {
         };
         self.receiving &= !self.waiting.is_empty();
         if !self.on_trial() {
-            out.emitted.push(Emitted::Done(waiting.exchange));
+            waiting.done(out);
         } else if self.held.len() < MAX_HELD {
-            self.held.push(waiting.exchange);
+            self.held.push(waiting);
         } else {
-            unpaired(waiting.exchange, out);
+            waiting.unpaired(out);
         }
     }
 
     /// The trial ended well.
     fn release(&mut self, out: &mut Output) {
-        out.emitted.extend(self.held.drain(..).map(Emitted::Done));
+        self.held.drain(..).for_each(|held| held.done(out));
         self.trust = Trust::Sure;
     }
 
     /// The trial ended badly: the held responses may belong to other requests.
     fn retract(&mut self, out: &mut Output) {
-        self.held.drain(..).for_each(|exchange| unpaired(exchange, out));
+        self.held.drain(..).for_each(|held| held.unpaired(out));
     }
 
     /// Nothing known is known to belong together.
@@ -386,13 +428,13 @@ impl Pairing {
         self.answering = false;
         self.receiving &= !self.waiting.is_empty();
         if self.on_trial() && first.exchange.response.is_some() {
-            return unpaired(first.exchange, out);
+            return first.unpaired(out);
         }
         // Answered in full, it only waited for the rest of a request whose client saw no use in it any more.
         if !first.response_ended {
             first.exchange.incomplete.insert(why);
         }
-        out.emitted.push(Emitted::Done(first.exchange));
+        first.done(out);
     }
 
     fn give_up_all(&mut self, why: Incomplete, out: &mut Output) {
@@ -409,16 +451,32 @@ impl Waiting {
             Details::Db(_) | Details::Generic | Details::Rpc(_) => None,
         }
     }
-}
 
-/// Gives an exchange out without the response, which may be another's.
-fn unpaired(mut exchange: Box<Exchange>, out: &mut Output) {
-    exchange.response = None;
-    exchange.outcome = None;
-    exchange.incomplete.insert(Incomplete::Gap);
-    if let Details::Http(http) = &mut exchange.details {
-        http.status = None;
-        http.response_body = None;
+    fn heap(&self) -> usize {
+        let call = self.call.as_ref().map_or(0, |call| call.heap());
+        size_of::<Exchange>() + self.exchange.text.capacity() + call
     }
-    out.emitted.push(Emitted::Done(exchange));
+
+    /// Gives the exchange out.
+    fn done(mut self, out: &mut Output) {
+        if let Some(call) = &self.call {
+            call.finish(&mut self.exchange);
+        }
+        out.emitted.push(Emitted::Done(self.exchange));
+    }
+
+    /// Gives the exchange out without the response, which may be another's.
+    fn unpaired(mut self, out: &mut Output) {
+        self.exchange.response = None;
+        self.exchange.outcome = None;
+        self.exchange.incomplete.insert(Incomplete::Gap);
+        if let Some(http) = self.http() {
+            http.status = None;
+            http.response_body = None;
+        }
+        if let Some(call) = &mut self.call {
+            call.disown();
+        }
+        self.done(out);
+    }
 }

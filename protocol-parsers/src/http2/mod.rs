@@ -374,7 +374,7 @@ impl Http2 {
         stream.answered(place, out);
         stream.place(false, place);
         stream.unknown |= block.unknown;
-        stream.grpc_answer |= block.content == Some(rpc::Content::Grpc);
+        stream.answer = stream.answer.or(block.content);
         stream.grpc_status = stream.grpc_status.or(block.grpc_status);
         if let Some(http) = stream.http() {
             http.status = http.status.or(block.http.status);

@@ -54,8 +54,9 @@ pub(super) struct Stream {
     pub(super) grpc_status: Option<u8>,
     /// The status that a reset, or a GOAWAY, stands for.
     pub(super) failed: Option<u8>,
-    /// The response's headers say it is gRPC, or had a trailer section behind a body.
-    pub(super) grpc_answer: bool,
+    /// Content type of the response.
+    pub(super) answer: Option<Content>,
+    /// It had a trailer section behind a body.
     pub(super) trailers: bool,
     /// A field of the response's headers or trailers is not known.
     pub(super) unknown: bool,
@@ -285,7 +286,7 @@ impl Stream {
             timeout,
             grpc_status: None,
             failed: None,
-            grpc_answer: false,
+            answer: None,
             trailers: false,
             unknown: false,
         }
@@ -295,16 +296,10 @@ impl Stream {
 /// Which RPC system a request is of.
 fn kind_of(block: &Block) -> Kind {
     let target = block.http.target.map(|target| block.text.str(target)).unwrap_or_default();
-    let connect_get =
-        || target.split_once('?').is_some_and(|(_, query)| query.split('&').any(|one| one == "connect=v1"));
-    match block.content {
-        Some(Content::Grpc) => Kind::Grpc,
-        Some(Content::GrpcWeb) => Kind::GrpcWeb,
-        Some(Content::GrpcWebText) => Kind::GrpcWebText,
-        Some(Content::Connect) => Kind::ConnectStream,
-        Some(Content::Other) | None if block.connect || connect_get() => Kind::ConnectUnary,
-        Some(Content::Other) => Kind::Plain,
-        None if block.unknown && (block.posts || block.http.method.is_none()) => Kind::Unknown,
-        None => Kind::Plain,
+    match Kind::of(block.content, block.connect, target) {
+        Kind::Plain if block.content.is_none() && block.unknown && (block.posts || block.http.method.is_none()) => {
+            Kind::Unknown
+        }
+        kind => kind,
     }
 }

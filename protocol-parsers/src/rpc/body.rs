@@ -3,10 +3,20 @@
 //! In: the body's bytes in any division, and holes. Out: how many messages it was, and the status where the system puts it
 //! into the body: gRPC-Web in a last frame of trailers, Connect in a last frame of JSON, or, of a failed unary call, as JSON.
 
+use std::{borrow::Cow, io::Read};
+
+use flate2::bufread::GzDecoder;
+
 use super::{Kind, Messages, base64::Base64, json};
 
 /// Bytes of an end that are kept: a code and the beginning of a text.
 const MAX_END: usize = 1024;
+
+/// Bytes of what they decompress to.
+const MAX_TEXT: u64 = 8 * 1024;
+
+/// How gzip begins (RFC 1952 section 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Flags of a last frame: of trailers (gRPC-Web), of JSON (Connect).
 const TRAILERS: u8 = 0x80;
@@ -102,29 +112,46 @@ impl Body {
 
     /// The status in the body's end, which was seen.
     pub(crate) fn status(&self, kind: Kind) -> Option<u8> {
-        let (end, whole) = (&self.end[..], self.messages.whole().is_some() && !self.cut);
+        if !self.raw && self.messages.whole().is_none() {
+            return None;
+        }
+        let (end, whole) = self.text();
         match kind {
-            // A line that is not cut off.
-            Kind::GrpcWeb | Kind::GrpcWebText if self.messages.whole().is_some() => end
+            Kind::GrpcWeb | Kind::GrpcWebText => end
                 .split_inclusive(|byte| *byte == b'\n')
-                .filter(|line| !self.cut || line.ends_with(b"\n"))
+                // A line that is not cut off.
+                .filter(|line| whole || line.ends_with(b"\n"))
                 .find_map(|line| {
                     let (name, value) = line.split_at_checked(12)?;
                     name.eq_ignore_ascii_case(b"grpc-status:").then(|| super::grpc_status(value.trim_ascii()))?
                 }),
-            Kind::ConnectStream if whole && !end.is_empty() => match json::member(end, b"error") {
+            Kind::ConnectStream if whole && !end.is_empty() => match json::member(&end, b"error") {
                 Some(error) => connect_code(json::member(error, b"code")?),
                 // An object without an error, and not something else (compressed, say).
-                None => json::is_object(end).then_some(0),
+                None => json::is_object(&end).then_some(0),
             },
-            Kind::ConnectUnary => connect_code(json::member(end, b"code")?),
+            Kind::ConnectUnary => connect_code(json::member(&end, b"code")?),
             _ => None,
         }
     }
 
-    /// Whether an unframed body was seen from its first byte to its last.
-    pub(crate) fn is_seen(&self) -> bool {
-        !self.cut
+    /// Whether an unframed body was kept from its first byte to its last, and is text: neither an error in another coding nor a
+    /// part of one.
+    pub(crate) fn is_text(&self) -> bool {
+        let (end, whole) = self.text();
+        whole && std::str::from_utf8(&end).is_ok()
+    }
+
+    /// What was kept, without gzip's coding, which neither JSON nor trailers begin like; and whether that is all.
+    fn text(&self) -> (Cow<'_, [u8]>, bool) {
+        if !self.end.starts_with(&GZIP) {
+            return (Cow::Borrowed(&self.end), !self.cut);
+        }
+        let mut text = Vec::new();
+        // What was read before an error stays: a text that is cut off.
+        let read = GzDecoder::new(&self.end[..]).take(MAX_TEXT).read_to_end(&mut text);
+        let whole = !self.cut && read.is_ok_and(|len| (len as u64) < MAX_TEXT);
+        (Cow::Owned(text), whole)
     }
 
     /// Bytes of heap it may come to hold.
@@ -207,6 +234,36 @@ mod tests {
         assert_eq!(end(b"{\"metadata\":{\"error\":[\"x\"]}}"), (Some(1), Some(0)));
         assert_eq!(end(b"{ \"error\" : { \"code\": \"unavailable\", \"message\": \"}\\\"\" } }"), (Some(1), Some(14)));
         assert_eq!(end(b"\x1f\x8bcompressed"), (Some(1), None));
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        flate2::bufread::GzEncoder::new(text, flate2::Compression::fast()).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn ends_that_are_compressed_are_read() {
+        let end = |flag: u8, text: &[u8]| [frame(0, b"abc"), frame(flag | 1, &gzip(text))].concat();
+        assert_eq!(read(Kind::ConnectStream, &end(END_STREAM, b"{}")), (Some(1), Some(0)));
+        assert_eq!(
+            read(Kind::ConnectStream, &end(END_STREAM, b"{\"error\":{\"code\":\"aborted\"}}")),
+            (Some(1), Some(10))
+        );
+        assert_eq!(read(Kind::GrpcWeb, &end(TRAILERS, b"grpc-status: 8\r\n")), (Some(1), Some(8)));
+        assert_eq!(read(Kind::ConnectUnary, &gzip(b"{\"code\":\"internal\"}")).1, Some(13));
+        // A bomb: what it would become is not made.
+        let bomb = gzip(&[b' '; 300_000]);
+        assert_eq!(read(Kind::ConnectUnary, &bomb).1, None);
+    }
+
+    #[test]
+    fn an_error_in_an_unknown_coding_is_no_text() {
+        for (bytes, text) in [(&b"404 page not found\n"[..], true), (b"", true), (b"\x28\xb5\x2f\xfd\x20\x0e", false)] {
+            let mut body = Body::new(Kind::ConnectUnary, false);
+            body.take(bytes);
+            assert_eq!(body.is_text(), text, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@
 
 mod base64;
 mod body;
+mod call;
 mod json;
 mod messages;
 
 pub(crate) use body::Body;
+pub(crate) use call::{Call, Said};
 use messages::Messages;
 
 use crate::contract::Role;
@@ -39,6 +41,8 @@ pub(crate) enum Content {
     GrpcWeb,
     /// `application/grpc-web-text`: the same in base64.
     GrpcWebText,
+    /// `application/json`: of Connect's unary calls, among others.
+    Json,
     /// None of an RPC system's own.
     Other,
 }
@@ -53,6 +57,7 @@ impl Content {
             () if is(b"grpc-web") => Self::GrpcWeb,
             () if is(b"grpc-web-text") => Self::GrpcWebText,
             () if strip_prefix(kind, b"connect+").is_some() => Self::Connect,
+            () if is(b"json") => Self::Json,
             () => Self::Other,
         }
     }
@@ -75,6 +80,23 @@ pub(crate) enum Kind {
     Plain,
     /// Not known yet: its content type was not seen.
     Unknown,
+}
+
+impl Kind {
+    /// Of a request: its content type, whether it carries `connect-protocol-version: 1`, its target.
+    pub(crate) fn of(content: Option<Content>, connect: bool, target: &str) -> Self {
+        // "GET requests: the query must have connect=v1" (Connect protocol, Unary-Get-Request).
+        let connect_get =
+            || target.split_once('?').is_some_and(|(_, query)| query.split('&').any(|one| one == "connect=v1"));
+        match content {
+            Some(Content::Grpc) => Self::Grpc,
+            Some(Content::GrpcWeb) => Self::GrpcWeb,
+            Some(Content::GrpcWebText) => Self::GrpcWebText,
+            Some(Content::Connect) => Self::ConnectStream,
+            Some(Content::Json | Content::Other) | None if connect || connect_get() => Self::ConnectUnary,
+            Some(Content::Json | Content::Other) | None => Self::Plain,
+        }
+    }
 }
 
 /// The value of `grpc-status`. Codes are 0 to 16; others are none of those that have a name.

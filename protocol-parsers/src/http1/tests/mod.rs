@@ -1,5 +1,6 @@
 //! Tests of the HTTP/1 parser.
 
+mod calls;
 mod heads;
 mod properties;
 mod rules;

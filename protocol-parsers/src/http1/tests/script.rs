@@ -85,13 +85,34 @@ impl Script {
 }
 
 pub(super) fn line(exchange: &Exchange) -> String {
-    let Details::Http(http) = exchange.details else { panic!("not HTTP") };
     let text = |span: Option<_>| span.map_or("-", |span| exchange.text.str(span)).to_owned();
     let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
-    let status = http.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-    let mut line = format!("{} {} {status} >{}", text(http.method), text(http.target), number(http.request_body));
+    let status = |status: Option<u16>| status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+    let (mut line, sent) = match exchange.details {
+        Details::Http(http) => (
+            format!(
+                "{} {} {} >{}",
+                text(http.method),
+                text(http.target),
+                status(http.status),
+                number(http.request_body)
+            ),
+            http.response_body,
+        ),
+        Details::Rpc(rpc) => (
+            format!(
+                "{} {} {} >{}",
+                rpc.system.name(),
+                text(rpc.method),
+                status(rpc.status.map(u16::from)),
+                number(rpc.requests)
+            ),
+            rpc.responses,
+        ),
+        Details::Db(_) | Details::Generic => panic!("neither HTTP nor RPC"),
+    };
     if exchange.response.is_some() {
-        line += &format!(" <{}", number(http.response_body));
+        line += &format!(" <{}", number(sent));
     }
     for why in exchange.incomplete.iter() {
         line += &format!(" [{}]", why.name());
