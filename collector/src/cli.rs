@@ -32,6 +32,13 @@ pub enum Command {
         /// Whose spans.
         side: Side,
     },
+    /// `gate`, by which `run -- COMMAND` starts the command.
+    Gate {
+        /// The daemon's process id.
+        daemon: u32,
+        /// The command.
+        command: Vec<OsString>,
+    },
     /// `config check|print|schema`: text for standard output.
     Print(String),
 }
@@ -101,6 +108,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Lookup<'_>) -> Resul
             Ok(Command::Replay { config, file, side })
         }
         Action::Config { action } => action.answer(env).map(Command::Print),
+        Action::Gate { daemon, command } => Ok(Command::Gate { daemon, command }),
     }
 }
 
@@ -159,6 +167,13 @@ Exit status: 0 fine, 64 bad usage or configuration, 77 a privilege is missing, 1
     Config {
         #[command(subcommand)]
         action: ConfigAction,
+    },
+    /// Waits, and becomes the command of `run`
+    #[command(name = crate::app::child::GATE, hide = true)]
+    Gate {
+        daemon: u32,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
     },
 }
 

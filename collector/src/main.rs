@@ -32,6 +32,13 @@ fn main() -> ExitCode {
             };
             app::replay(&config, &file, side)
         }
+        Command::Gate { daemon, command } => {
+            let error = app::child::gate(daemon, &command);
+            let code = app::child::not_run(&error);
+            let what = command.first().map(|program| program.display().to_string()).unwrap_or_default();
+            tell(&anyhow::Error::from(error).context(format!("cannot run {what}")));
+            Ok(ExitCode::from(code))
+        }
         // A closed pipe leaves nobody to tell.
         Command::Print(text) => {
             drop(std::io::stdout().write_all(text.as_bytes()));

@@ -150,6 +150,11 @@ impl Daemon {
         stopped
     }
 
+    /// SIGTERM, whatever it is doing.
+    pub fn terminate(self) -> Stopped {
+        self.signal_and_wait(Signal::TERM)
+    }
+
     /// SIGKILL.
     pub fn kill(self) -> Stopped {
         self.signal_and_wait(Signal::KILL)

@@ -43,8 +43,8 @@ fn run_with_a_command_shows_its_one_request_and_ends_with_its_exit_code() {
     let spans = spans::parse(&fs::read_to_string(&file).unwrap());
     assert_eq!(exchanges(&spans, Kind::Client), ["GET /the/one 200"], "{stderr}");
     assert_eq!((spans.len(), spans[0].service(), spans[0].name.as_str()), (1, "curl", "GET"));
-    // At that moment the command is still the shell that waits to become it.
-    assert!(stderr.lines().any(|line| line.contains("processes found") && line.contains("sh (")), "{stderr}");
+    // At that moment the command is still the process that waits to become it.
+    assert!(stderr.lines().any(|line| line.contains("processes found") && line.contains("sidelight (")), "{stderr}");
 
     // Without a file, spans go to standard error: standard output is the command's.
     let done = Command::new(binary())
@@ -60,6 +60,51 @@ fn run_with_a_command_shows_its_one_request_and_ends_with_its_exit_code() {
         "{stderr}"
     );
     nginx.stop(&mut scene);
+}
+
+/// Process ids of those whose command line has this word.
+fn with_word(word: &str) -> Vec<String> {
+    let has = |pid: &String| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|one| one == word.as_bytes())
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    all.filter(|name| name.starts_with(|first: char| first.is_ascii_digit())).filter(has).collect()
+}
+
+#[test]
+fn a_daemon_that_dies_while_it_attaches_leaves_no_stopped_process() {
+    let _one = serial();
+    let word = format!("1000.{}", std::process::id());
+    let stopped = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"))
+    };
+    for kill in [true, false] {
+        let daemon = Daemon::spawn(&["run", "--output", "console", "--", "sleep", &word], &[]);
+        let own = daemon.pid().to_string();
+        wait_for("the command's process to stop", LIMIT, || {
+            with_word(&word).iter().any(|pid| *pid != own && stopped(pid)).then_some(())
+        });
+        assert!(!daemon.stderr().contains("ready"), "it attaches: {}", daemon.stderr());
+        if kill {
+            daemon.kill();
+        } else {
+            // Before it listens for signals, this ends it as well.
+            daemon.terminate();
+        }
+        wait_for("the command's process to end", LIMIT, || with_word(&word).is_empty().then_some(()));
+    }
+    // It ends by itself: the command's process was there before the privileges were asked for.
+    let done = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(binary())
+        .args(["run", "--output", "console", "--", "sleep", &word])
+        .stdin(Stdio::null())
+        .output()
+        .expect("setpriv runs");
+    assert_eq!(done.status.code(), Some(77), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(with_word(&word).is_empty());
 }
 
 #[test]

@@ -1,60 +1,99 @@
 //! `run -- COMMAND`: a command that starts only when every hook is in place.
 //!
-//! In: the command's words. Out: its process id at once, its exit status at its end. A shell stops itself before it becomes
-//! the command: nothing of the command runs, and its process id is already selected.
+//! In: the command's words. Out: its process id at once, its exit status at its end. This very program, started anew as
+//! [`gate`], stops itself before it becomes the command: nothing of the command runs, and its process id is already selected.
+//! Until then it lives no longer than the daemon, however that ends.
 
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
     process::{Child, Command, ExitStatus},
 };
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
+};
 
-const GATE: &str = r#"kill -STOP $$; exec "$@""#;
+/// The subcommand that calls [`gate`].
+pub const GATE: &str = "gate";
 
-/// A command that waits for [`Gated::release`].
+/// The process that stops, and becomes the command when it goes on. `daemon`: who started it.
+///
+/// # Errors
+/// Why the command does not run; else this does not return.
+#[must_use]
+pub fn gate(daemon: u32, words: &[OsString]) -> io::Error {
+    let wait = || {
+        // The kernel sends it to stopped processes too, when the thread that started this one ends.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()) != Some(daemon) {
+            return Err(io::Error::other("the daemon is gone"));
+        }
+        kill_process(getpid(), Signal::STOP)?;
+        // The command may outlive the daemon.
+        set_parent_process_death_signal(None).map_err(io::Error::from)
+    };
+    match (wait(), words) {
+        (Err(error), _) => error,
+        (Ok(()), []) => io::Error::from(io::ErrorKind::InvalidInput),
+        (Ok(()), [program, args @ ..]) => Command::new(program).args(args).exec(),
+    }
+}
+
+/// The exit code a shell would give to a command that does not run.
+#[must_use]
+pub fn not_run(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
+}
+
+/// A command that waits for [`Gated::release`]. Dropped before, it ends.
 pub struct Gated {
-    child: Child,
+    child: Option<Child>,
     pid: Pid,
 }
 
 impl Gated {
-    /// Starts the shell and waits until it has stopped itself.
+    /// Starts `program`, which calls [`gate`], and waits until it has stopped itself.
     ///
     /// # Errors
-    /// When `/bin/sh` cannot be started, or did not stop.
-    pub fn spawn(command: &[OsString]) -> io::Result<Self> {
-        let mut child = Command::new("/bin/sh").args(["-c", GATE, "sh"]).args(command).spawn()?;
-        let stopped = i32::try_from(child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("no process id"))
-            .and_then(|pid| Ok((pid, waitpid(Some(pid), WaitOptions::UNTRACED)?)));
-        match stopped {
-            Ok((pid, Some((_, status)))) if status.stopped() => Ok(Self { child, pid }),
-            Ok((_, status)) => Err(io::Error::other(format!("/bin/sh did not wait: {status:?}"))),
-            Err(error) => {
-                let _ = child.kill();
-                Err(error)
-            }
+    /// When it cannot be started, or did not stop.
+    pub fn spawn(program: &Path, command: &[OsString]) -> io::Result<Self> {
+        let daemon = std::process::id().to_string();
+        let child = Command::new(program).args([GATE, &daemon, "--"]).args(command).spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let gated = Self { child: Some(child), pid };
+        match waitpid(Some(pid), WaitOptions::UNTRACED)? {
+            Some((_, status)) if status.stopped() => Ok(gated),
+            other => Err(io::Error::other(format!("the command's process did not wait: {other:?}"))),
         }
     }
 
     /// Its process id, before and after it became the command.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Lets it become the command.
     ///
     /// # Errors
     /// When it is gone.
-    pub fn release(self) -> io::Result<Running> {
+    pub fn release(mut self) -> io::Result<Running> {
         kill_process(self.pid, Signal::CONT)?;
-        Ok(Running { child: self.child, pid: self.pid })
+        let child = self.child.take().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Running { child, pid: self.pid })
+    }
+}
+
+impl Drop for Gated {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -85,31 +124,4 @@ impl Running {
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(line: &[&str]) -> Vec<OsString> {
-        line.iter().map(OsString::from).collect()
-    }
-
-    #[test]
-    fn the_command_starts_only_when_released_and_keeps_its_words() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("began");
-        let script = format!("echo \"$1\" > {}; exit 7", file.display());
-        let gated = Gated::spawn(&words(&["sh", "-c", &script, "sh", "it's $HOME"])).unwrap();
-        assert!(!file.exists());
-        assert_eq!(exit_code(gated.release().unwrap().wait().unwrap()), 7);
-        assert_eq!(std::fs::read_to_string(file).unwrap(), "it's $HOME\n");
-    }
-
-    #[test]
-    fn a_signal_is_128_and_its_number_and_a_missing_command_127() {
-        let run = |line: &[&str]| exit_code(Gated::spawn(&words(line)).unwrap().release().unwrap().wait().unwrap());
-        assert_eq!(run(&["sh", "-c", "kill -TERM $$"]), 143);
-        assert_eq!(run(&["/no/such/command"]), 127);
-    }
 }

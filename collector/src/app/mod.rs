@@ -77,7 +77,8 @@ enum End {
 /// # Errors
 /// Nothing runs then; [`exit_code`] gives the status.
 pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsString>>) -> anyhow::Result<ExitCode> {
-    let gated = command.map(|words| Gated::spawn(&words)).transpose().context("cannot start the command")?;
+    let gated = |words: Vec<OsString>| Gated::spawn(&std::env::current_exe()?, &words);
+    let gated = command.map(gated).transpose().context("cannot start the command")?;
     let console = if gated.is_some() { Console::Stderr } else { Console::Stdout };
     if let Some(gated) = &gated {
         config.select.only.push(Selector::Tree(gated.id()));
