@@ -68,7 +68,9 @@ fn with_word(word: &str) -> Vec<String> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).any(|one| one == word.as_bytes())
     };
-    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let all = fs::read_dir("/proc")
+        .expect("/proc is there")
+        .filter_map(|entry| entry.expect("and can be read").file_name().into_string().ok());
     all.filter(|name| name.starts_with(|first: char| first.is_ascii_digit())).filter(has).collect()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: how a head frames its body, then bytes or lengths. Out: how many of them belong to the body, which, and where it ends.
 
-use super::call::Payload;
+use crate::rpc;
 
 /// How long a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,10 @@ pub(super) enum Skipped {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Body {
     state: State,
-    /// Bytes of the body proper so far, if all were counted.
-    payload: Option<u64>,
+    /// Bytes of the body proper so far.
+    payload: u64,
+    /// That is all of them.
+    counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,17 +83,17 @@ impl Body {
             Framing::Chunked => State::Chunked(Chunked::Size(0, 0)),
             Framing::UntilClose => State::UntilClose,
         };
-        Some(Self { state, payload: Some(0) })
+        Some(Self { state, payload: 0, counted: true })
     }
 
     /// Bytes of the body proper, if all were counted.
     pub(super) fn payload(&self) -> Option<u64> {
-        self.payload
+        self.counted.then_some(self.payload)
     }
 
     /// Nothing of it came yet.
     pub(super) fn untouched(&self) -> bool {
-        self.payload == Some(0) && !matches!(self.state, State::Chunked(_))
+        self.payload == 0 && self.counted && !matches!(self.state, State::Chunked(_))
     }
 
     /// It ends with the connection.
@@ -101,11 +103,7 @@ impl Body {
 
     /// Bytes of it were lost, nobody knows how many.
     pub(super) fn uncount(&mut self) {
-        self.payload = None;
-    }
-
-    fn count(&mut self, len: u64) {
-        self.payload = self.payload.map(|payload| payload + len);
+        self.counted = false;
     }
 
     /// Its end will not be recognised in its own bytes any more.
@@ -118,7 +116,7 @@ impl Body {
         let chunked = matches!(self.state, State::Chunked(_));
         if chunked {
             self.state = State::Adrift;
-            self.payload = None;
+            self.counted = false;
         }
         chunked
     }
@@ -132,24 +130,24 @@ impl Body {
         }
     }
 
-    /// Counts bytes; `each` gets those of the body proper.
-    pub(super) fn take(&mut self, bytes: &[u8], mut each: impl FnMut(Payload<'_>)) -> Taken {
+    /// Counts bytes; `call` gets those of the body proper.
+    pub(super) fn take(&mut self, bytes: &[u8], mut call: Option<&mut rpc::Body>) -> Taken {
+        let mut read = |bytes: &[u8]| call.as_mut().map_or((), |call| call.take(bytes));
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match &mut self.state {
                 State::Adrift => return Taken::All,
                 State::UntilClose => {
-                    each(Payload::Bytes(rest));
-                    self.count(rest.len() as u64);
+                    read(rest);
+                    self.payload += rest.len() as u64;
                     return Taken::All;
                 }
                 State::Length(left) => {
                     let used = shorter(*left, rest.len());
                     *left -= used as u64;
-                    let ends = *left == 0;
-                    each(Payload::Bytes(rest.get(..used).unwrap_or_default()));
-                    self.count(used as u64);
-                    if ends {
+                    read(rest.get(..used).unwrap_or_default());
+                    self.payload += used as u64;
+                    if *left == 0 {
                         return Taken::End(at + used);
                     }
                     at += used;
@@ -160,8 +158,8 @@ impl Body {
                     if *left == 0 {
                         self.state = State::Chunked(Chunked::DataEnd);
                     }
-                    each(Payload::Bytes(rest.get(..used).unwrap_or_default()));
-                    self.count(used as u64);
+                    read(rest.get(..used).unwrap_or_default());
+                    self.payload += used as u64;
                     at += used;
                 }
                 State::Chunked(line) => {
@@ -178,8 +176,8 @@ impl Body {
         Taken::All
     }
 
-    /// Counts bytes that nobody saw; `each` gets how many of them are of the body proper.
-    pub(super) fn skip(&mut self, len: u64, mut each: impl FnMut(Payload<'_>)) -> Skipped {
+    /// Counts bytes that nobody saw; `call` learns how many of them are of the body proper.
+    pub(super) fn skip(&mut self, len: u64, call: Option<&mut rpc::Body>) -> Skipped {
         let (inside, skipped) = match &mut self.state {
             State::Adrift => return Skipped::Inside,
             State::UntilClose => (len, Skipped::Inside),
@@ -202,8 +200,10 @@ impl Body {
             }
             State::Chunked(_) => return Skipped::Lost,
         };
-        each(Payload::Skipped(inside));
-        self.count(inside);
+        if let Some(call) = call {
+            call.skip(inside);
+        }
+        self.payload += inside;
         skipped
     }
 }
@@ -261,8 +261,8 @@ mod tests {
         for cut in 0..=end {
             let mut body = chunked();
             let (a, b) = CHUNKS.split_at(cut);
-            match body.take(a, |_| {}) {
-                Taken::All => assert_eq!(body.take(b, |_| {}), Taken::End(end - cut)),
+            match body.take(a, None) {
+                Taken::All => assert_eq!(body.take(b, None), Taken::End(end - cut)),
                 other => assert_eq!((other, cut), (Taken::End(end), end)),
             }
             assert_eq!(body.payload(), Some(19));
@@ -271,22 +271,22 @@ mod tests {
 
     #[test]
     fn line_feeds_alone_end_lines_too() {
-        assert_eq!(chunked().take(b"1\na\n0\n\nrest", |_| {}), Taken::End(7));
+        assert_eq!(chunked().take(b"1\na\n0\n\nrest", None), Taken::End(7));
     }
 
     #[test]
     fn what_is_no_size_breaks() {
         for bad in ["\r\n", "g\r\n", " 1\r\n", "-1\r\n", "1x\r\n", "1234567890abcdef\r\n", "1\r\nab"] {
-            assert_eq!(chunked().take(bad.as_bytes(), |_| {}), Taken::Broken, "{bad:?}");
+            assert_eq!(chunked().take(bad.as_bytes(), None), Taken::Broken, "{bad:?}");
         }
     }
 
     #[test]
     fn a_hole_inside_chunk_data_loses_nothing_and_one_over_a_size_does() {
         let mut body = chunked();
-        assert_eq!(body.take(b"a\r\n01", |_| {}), Taken::All);
-        assert_eq!(body.skip(3, |_| {}), Skipped::Inside);
-        assert_eq!(body.take(b"56789\r\n0\r\n\r\n", |_| {}), Taken::End(12));
+        assert_eq!(body.take(b"a\r\n01", None), Taken::All);
+        assert_eq!(body.skip(3, None), Skipped::Inside);
+        assert_eq!(body.take(b"56789\r\n0\r\n\r\n", None), Taken::End(12));
         assert_eq!(body.payload(), Some(10));
         for (len, skipped) in [
             (8, Skipped::Inside),
@@ -296,24 +296,24 @@ mod tests {
             (90, Skipped::Lost),
         ] {
             let mut body = chunked();
-            body.take(b"a\r\n01", |_| {});
-            assert_eq!(body.skip(len, |_| {}), skipped, "{len}");
+            body.take(b"a\r\n01", None);
+            assert_eq!(body.skip(len, None), skipped, "{len}");
         }
         let mut body = chunked();
-        body.take(b"a\r\n01", |_| {});
-        body.skip(10, |_| {});
-        assert_eq!(body.take(b"0\r\n\r\n", |_| {}), Taken::End(5));
+        body.take(b"a\r\n01", None);
+        body.skip(10, None);
+        assert_eq!(body.take(b"0\r\n\r\n", None), Taken::End(5));
     }
 
     #[test]
     fn a_length_is_counted_in_bytes_and_holes() {
         let mut body = Body::new(Framing::Length(10)).unwrap();
-        assert_eq!(body.take(b"abc", |_| {}), Taken::All);
+        assert_eq!(body.take(b"abc", None), Taken::All);
         assert_eq!(body.skippable(), 7);
-        assert_eq!(body.skip(5, |_| {}), Skipped::Inside);
-        assert_eq!(body.take(b"XYZ", |_| {}), Taken::End(2));
+        assert_eq!(body.skip(5, None), Skipped::Inside);
+        assert_eq!(body.take(b"XYZ", None), Taken::End(2));
         let mut body = Body::new(Framing::Length(10)).unwrap();
-        assert_eq!(body.skip(10, |_| {}), Skipped::End);
-        assert_eq!(Body::new(Framing::Length(10)).unwrap().skip(11, |_| {}), Skipped::Lost);
+        assert_eq!(body.skip(10, None), Skipped::End);
+        assert_eq!(Body::new(Framing::Length(10)).unwrap().skip(11, None), Skipped::Lost);
     }
 }

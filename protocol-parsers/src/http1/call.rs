@@ -6,17 +6,6 @@ use super::head::ResponseHead;
 use crate::exchange::{Details, Exchange};
 use crate::rpc::{self, Content, Kind, Said};
 
-/// What a body went on with.
-#[derive(Clone, Copy)]
-pub(super) enum Payload<'a> {
-    /// These bytes.
-    Bytes(&'a [u8]),
-    /// So many that nobody saw.
-    Skipped(u64),
-    /// Bytes that nobody saw; how many is not known.
-    Unknown,
-}
-
 /// One direction's body.
 struct Half {
     body: rpc::Body,
@@ -65,14 +54,9 @@ impl Call {
         if request { &mut self.request } else { &mut self.response }
     }
 
-    /// A body went on.
-    pub(super) fn payload(&mut self, request: bool, payload: Payload<'_>) {
-        let body = &mut self.half(request).body;
-        match payload {
-            Payload::Bytes(bytes) => body.take(bytes),
-            Payload::Skipped(len) => body.skip(len),
-            Payload::Unknown => body.lose(),
-        }
+    /// The messages of a body.
+    pub(super) fn body(&mut self, request: bool) -> &mut rpc::Body {
+        &mut self.half(request).body
     }
 
     /// A body ended; `whole`: every byte of it was counted.

@@ -185,12 +185,12 @@ impl<'a> RequestHeaders<'a> {
                 self.parent = traceparent(value);
                 self.parents += 1;
             }
-            12 if name.eq_ignore_ascii_case(b"content-type") => self.content = Some(Content::of(value)),
+            12 if is(name, b"content-type") => self.content = Some(Content::of(value)),
             14 | 17 => self.framing.header(name, value),
             15 if name.eq_ignore_ascii_case(b"x-forwarded-for") => {
                 self.x_forwarded = self.x_forwarded.or_else(|| list_item(value));
             }
-            24 if name.eq_ignore_ascii_case(b"connect-protocol-version") => self.connect = value == b"1",
+            24 if is(name, b"connect-protocol-version") => self.connect = value == b"1",
             _ => {}
         }
     }
@@ -265,7 +265,7 @@ impl ResponseHeaders {
                 }
             }
             11 if name.eq_ignore_ascii_case(b"grpc-status") => self.grpc_status = grpc_status(value),
-            12 if name.eq_ignore_ascii_case(b"content-type") => self.content = Some(Content::of(value)),
+            12 if is(name, b"content-type") => self.content = Some(Content::of(value)),
             14 | 17 => self.framing.header(name, value),
             _ => {}
         }
@@ -281,6 +281,13 @@ impl ResponseHeaders {
             grpc_status: self.grpc_status,
         }
     }
+}
+
+/// Whether a name of headers is this one, which is written in small letters. No other character that a name may have differs
+/// from a letter or a dash in that bit alone.
+#[inline(always)]
+fn is<const N: usize>(name: &[u8], small: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(name).is_ok_and(|name| name.map(|byte| byte | 0x20) == *small)
 }
 
 /// The headers that frame a body.

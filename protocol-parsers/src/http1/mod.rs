@@ -26,7 +26,6 @@ mod score;
 mod tests;
 
 use body::{Body, Framing, Skipped, Taken};
-use call::Payload;
 use head::{Method, Parsed, RequestHead, ResponseHead};
 use pairing::Pairing;
 
@@ -101,7 +100,7 @@ impl Http1 {
         while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match &mut self.requests {
                 Phase::Body(body) => {
-                    let taken = body.take(rest, |payload| self.pairing.request_payload(payload));
+                    let taken = body.take(rest, self.pairing.request_body());
                     let used = if let Taken::End(used) = taken { used } else { rest.len() };
                     at += used;
                     self.pairing.request_bytes(used as u64, chunk.mark(at - 1));
@@ -211,7 +210,7 @@ impl Http1 {
                     return Err(Malformed("a response where a body was to begin"));
                 }
                 Phase::Body(body) => {
-                    let taken = body.take(rest, |payload| self.pairing.response_payload(payload));
+                    let taken = body.take(rest, self.pairing.response_body());
                     let used = if let Taken::End(used) = taken { used } else { rest.len() };
                     at += used;
                     self.pairing.response_bytes(used as u64, chunk.mark(at - 1));
@@ -386,7 +385,7 @@ impl Parser for Http1 {
         let Some(role) = self.role else { return self.pairing.request_lost(why, out) };
         if hole.dir == role.requests() {
             let skipped = match (&mut self.requests, hole.len) {
-                (Phase::Body(body), Some(len)) => body.skip(len, |payload| self.pairing.request_payload(payload)),
+                (Phase::Body(body), Some(len)) => body.skip(len, self.pairing.request_body()),
                 (Phase::Body(_) | Phase::Lost | Phase::Start, _) => Skipped::Lost,
             };
             match (skipped, &self.requests, hole.len) {
@@ -405,7 +404,7 @@ impl Parser for Http1 {
         self.pairing.turn();
         let overlapping = self.pairing.overlapping();
         let (skipped, size) = match (&mut self.responses, hole.len) {
-            (Phase::Body(body), Some(len)) => match body.skip(len, |payload| self.pairing.response_payload(payload)) {
+            (Phase::Body(body), Some(len)) => match body.skip(len, self.pairing.response_body()) {
                 Skipped::Lost if !overlapping && matches!(hole.why, Lost::Cut | Lost::Fault) && body.set_adrift() => {
                     (Skipped::Inside, None)
                 }
@@ -413,7 +412,7 @@ impl Parser for Http1 {
             },
             (Phase::Body(body), None) if body.until_close() => {
                 body.uncount();
-                self.pairing.response_payload(Payload::Unknown);
+                self.pairing.response_unread();
                 (Skipped::Inside, None)
             }
             (Phase::Body(_) | Phase::Lost | Phase::Start, _) => (Skipped::Lost, None),
@@ -457,7 +456,7 @@ impl Parser for Http1 {
             if body.until_close() {
                 self.pairing.response_until(at);
                 if how == Close::FinUnproven {
-                    self.pairing.response_payload(Payload::Unknown);
+                    self.pairing.response_unread();
                 }
             }
             let size = body.payload();
@@ -483,12 +482,10 @@ impl Parser for Http1 {
             Some(_) => (&self.responses, false),
             None => return Wants::Bytes,
         };
-        match phase {
-            Phase::Body(body) => match body.skippable().min(self.pairing.skippable(request)) {
-                0 => Wants::Bytes,
-                len => Wants::Skip(len),
-            },
-            Phase::Lost | Phase::Start => Wants::Bytes,
+        let Phase::Body(body) = phase else { return Wants::Bytes };
+        match body.skippable().min(self.pairing.skippable(request)) {
+            0 => Wants::Bytes,
+            len => Wants::Skip(len),
         }
     }
 

@@ -15,12 +15,13 @@
 
 use std::collections::VecDeque;
 
-use super::call::{Call, Payload};
+use super::call::Call;
 use super::head::{Method, RequestHead, ResponseHead};
 use crate::contract::{KernelTime, Mark, Role};
 use crate::exchange::{
     Details, Emitted, Exchange, ExchangeId, Http, Incomplete, IncompleteSet, Outcome, Output, Shape, Side,
 };
+use crate::rpc;
 
 /// Requests that may wait for their response: deeper pipelines than clients build (h2load and wrk: 1 to 64). Beyond, all are
 /// given up as `desync`.
@@ -195,19 +196,22 @@ impl Pairing {
         }
     }
 
-    /// The request's body went on.
-    pub(super) fn request_payload(&mut self, payload: Payload<'_>) {
-        let newest = self.waiting.back_mut().filter(|_| self.receiving);
-        if let Some(call) = newest.and_then(|waiting| waiting.call.as_mut()) {
-            call.payload(true, payload);
-        }
+    /// What reads the body of the request that is being received, if it is a call.
+    pub(super) fn request_body(&mut self) -> Option<&mut rpc::Body> {
+        let newest = self.waiting.back_mut().filter(|_| self.receiving)?;
+        Some(newest.call.as_mut()?.body(true))
     }
 
-    /// The response's body went on.
-    pub(super) fn response_payload(&mut self, payload: Payload<'_>) {
-        let oldest = self.waiting.front_mut().filter(|_| self.answering);
-        if let Some(call) = oldest.and_then(|waiting| waiting.call.as_mut()) {
-            call.payload(false, payload);
+    /// The same of the response.
+    pub(super) fn response_body(&mut self) -> Option<&mut rpc::Body> {
+        let oldest = self.waiting.front_mut().filter(|_| self.answering)?;
+        Some(oldest.call.as_mut()?.body(false))
+    }
+
+    /// Bytes of the response's body may be missing, nobody knows how many.
+    pub(super) fn response_unread(&mut self) {
+        if let Some(body) = self.response_body() {
+            body.lose();
         }
     }
 

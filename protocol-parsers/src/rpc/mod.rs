@@ -50,15 +50,15 @@ pub(crate) enum Content {
 impl Content {
     /// Of a header's value.
     pub(crate) fn of(value: &[u8]) -> Self {
-        let Some(kind) = strip_prefix(value, b"application/") else { return Self::Other };
+        let Some(kind @ [first, ..]) = strip_prefix(value, b"application/") else { return Self::Other };
         let is = |name| strip_prefix(kind, name).is_some_and(|rest| matches!(rest, [] | [b'+' | b';' | b' ', ..]));
-        match () {
-            () if is(b"grpc") => Self::Grpc,
-            () if is(b"grpc-web") => Self::GrpcWeb,
-            () if is(b"grpc-web-text") => Self::GrpcWebText,
-            () if strip_prefix(kind, b"connect+").is_some() => Self::Connect,
-            () if is(b"json") => Self::Json,
-            () => Self::Other,
+        match first.to_ascii_lowercase() {
+            b'c' if strip_prefix(kind, b"connect+").is_some() => Self::Connect,
+            b'g' if is(b"grpc") => Self::Grpc,
+            b'g' if is(b"grpc-web") => Self::GrpcWeb,
+            b'g' if is(b"grpc-web-text") => Self::GrpcWebText,
+            b'j' if is(b"json") => Self::Json,
+            _ => Self::Other,
         }
     }
 }
@@ -86,8 +86,10 @@ impl Kind {
     /// Of a request: its content type, whether it carries `connect-protocol-version: 1`, its target.
     pub(crate) fn of(content: Option<Content>, connect: bool, target: &str) -> Self {
         // "GET requests: the query must have connect=v1" (Connect protocol, Unary-Get-Request).
-        let connect_get =
-            || target.split_once('?').is_some_and(|(_, query)| query.split('&').any(|one| one == "connect=v1"));
+        let connect_get = || {
+            let query = memchr::memchr(b'?', target.as_bytes()).and_then(|at| target.as_bytes().get(at + 1..));
+            query.is_some_and(|query| query.split(|byte| *byte == b'&').any(|one| one == b"connect=v1"))
+        };
         match content {
             Some(Content::Grpc) => Self::Grpc,
             Some(Content::GrpcWeb) => Self::GrpcWeb,
