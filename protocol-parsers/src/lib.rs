@@ -36,6 +36,7 @@ mod rpc;
 pub mod sql;
 mod swar;
 pub mod trace_context;
+mod trial;
 
 pub use contract::{
     Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,

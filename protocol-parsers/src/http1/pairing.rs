@@ -2,16 +2,8 @@
 //!
 //! In: heads, body ends and losses, already told apart by direction. Out: `Begun`, `Answered` and `Done`.
 //!
-//! HTTP/1 answers in the order of the requests, so a queue pairs them while every byte is accounted for. After a loss the
-//! number of requests under way is unknown. A new request that comes when nothing known is outstanding, right after bytes of
-//! the other direction, is then taken for a *quiet point*; that can be an error only if the client pipelines and something
-//! invisible is still outstanding, which shows later as one response too many. So what is paired behind a supposed quiet
-//! point is *on trial*: finished exchanges are held until the connection has drained and gone on some times, was idle for a
-//! second, or ended in order with every response seen up to its end; a response too many takes the responses from all of
-//! them, and so does any other end, behind which a response too many could be hidden.
-//!
-//! What remains supposed: a client that pipelines does not stay silent for a second with nothing but invisible requests
-//! outstanding, and a server does not end a connection in order that it owes responses to invisible requests.
+//! HTTP/1 answers in the order of the requests, so a queue pairs them; after a loss as [`crate::trial`] says, with finished
+//! exchanges held while on trial.
 
 use std::collections::VecDeque;
 
@@ -22,6 +14,7 @@ use crate::exchange::{
     Details, Emitted, Exchange, ExchangeId, Http, Incomplete, IncompleteSet, Outcome, Output, Shape, Side,
 };
 use crate::rpc;
+use crate::trial::{Trial, Verdict};
 
 /// Requests that may wait for their response: deeper pipelines than clients build (h2load and wrk: 1 to 64). Beyond, all are
 /// given up as `desync`.
@@ -29,23 +22,6 @@ const MAX_WAITING: usize = 256;
 
 /// Exchanges that may be held on trial. Beyond, they are given up.
 const MAX_HELD: usize = 32;
-
-/// How often a connection must drain before a trial ends: more than once, for one invisible request more than is known takes
-/// two drains to show. If requests were seen to overlap on it, there may be more.
-const DRAINS: u8 = 2;
-const DRAINS_PIPELINED: u8 = 4;
-
-/// How well the queue is known to stand for the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Nothing was lost, or it no longer matters.
-    Sure,
-    /// It is supposed to; see the module's documentation. `asked`: a request came since (else the first one on trial is older
-    /// than the loss).
-    Trial { drains: u8, asked: bool },
-    /// It is not.
-    Unsure,
-}
 
 /// One request and what is known of its response.
 struct Waiting {
@@ -60,18 +36,12 @@ struct Waiting {
 pub(super) struct Pairing {
     waiting: VecDeque<Waiting>,
     held: Vec<Waiting>,
-    trust: Trust,
+    trial: Trial,
     next: u64,
     /// The newest request in the queue is still being received.
     receiving: bool,
     /// The oldest request in the queue is being answered.
     answering: bool,
-    /// Requests were seen to overlap.
-    pipelined: bool,
-    /// The other direction moved since the last request, or nothing was seen yet.
-    turned: bool,
-    /// Something happened since the last tick.
-    active: bool,
     /// A request was a call.
     calls: bool,
 }
@@ -81,13 +51,10 @@ impl Pairing {
         Self {
             waiting: VecDeque::new(),
             held: Vec::new(),
-            trust: Trust::Sure,
+            trial: Trial::new(),
             next: 0,
             receiving: false,
             answering: false,
-            pipelined: false,
-            turned: true,
-            active: false,
             calls: false,
         }
     }
@@ -110,7 +77,7 @@ impl Pairing {
 
     /// What is paired now is paired on a supposition.
     pub(super) fn on_trial(&self) -> bool {
-        matches!(self.trust, Trust::Trial { .. })
+        self.trial.is_on()
     }
 
     /// Requests wait behind the one that is being answered.
@@ -135,28 +102,14 @@ impl Pairing {
     ) {
         let id = ExchangeId(self.next);
         self.next += 1;
-        let quiet = self.waiting.is_empty() && self.turned;
-        self.pipelined |= !self.waiting.is_empty();
-        self.active = true;
-        match self.trust {
-            Trust::Trial { asked: true, drains } if quiet => {
-                if drains + 1 >= if self.pipelined { DRAINS_PIPELINED } else { DRAINS } {
-                    self.release(out);
-                } else {
-                    self.trust = Trust::Trial { drains: drains + 1, asked: true };
-                }
+        match self.trial.asks(!self.waiting.is_empty()) {
+            Verdict::Stands => {}
+            Verdict::Passed => self.release(out),
+            Verdict::Failed => {
+                self.distrust(Incomplete::Gap, out);
+                self.trial.begin(true);
             }
-            Trust::Trial { .. } if self.turned => {
-                // Something was said, and yet older requests have no answer: it was lost, or was not theirs.
-                if !quiet {
-                    self.distrust(Incomplete::Gap, out);
-                }
-                self.trust = Trust::Trial { drains: 0, asked: true };
-            }
-            Trust::Unsure if quiet => self.trust = Trust::Trial { drains: 0, asked: true },
-            Trust::Sure | Trust::Trial { .. } | Trust::Unsure => {}
         }
-        self.turned = false;
         out.begun(id, role.requests(), first);
         let exchange = Box::new(Exchange {
             id,
@@ -174,10 +127,10 @@ impl Pairing {
         let (method, call) = (head.method, Call::of(head.kind));
         self.calls |= call.is_some();
         let mut waiting = Waiting { exchange, method, request_ended: false, response_ended: false, call };
-        self.receiving = self.trust != Trust::Unsure && self.waiting.len() < MAX_WAITING;
+        self.receiving = !self.trial.is_unsure() && self.waiting.len() < MAX_WAITING;
         if self.receiving {
             self.waiting.push_back(waiting);
-        } else if self.trust == Trust::Unsure {
+        } else if self.trial.is_unsure() {
             waiting.exchange.incomplete.insert(Incomplete::Gap);
             waiting.done(out);
         } else {
@@ -189,7 +142,7 @@ impl Pairing {
 
     /// More bytes of the request that is being received.
     pub(super) fn request_bytes(&mut self, len: u64, last: Mark) {
-        self.active = true;
+        self.trial.moved();
         if let Some(waiting) = self.waiting.back_mut().filter(|_| self.receiving) {
             waiting.exchange.request.bytes += len;
             waiting.exchange.request.last = last;
@@ -248,20 +201,19 @@ impl Pairing {
 
     /// The request direction lost its place; requests may be hidden from here on.
     pub(super) fn request_lost(&mut self, why: Incomplete, out: &mut Output) {
-        self.active = true;
+        self.trial.moved();
         self.request_flawed(why);
         self.request_ended(None, out);
         if self.on_trial() {
             return self.distrust(why, out);
         }
         // Requests from before the loss are still answered first, in their order.
-        self.trust = Trust::Unsure;
+        self.trial.lost();
     }
 
     /// Bytes of the response direction came.
     pub(super) fn turn(&mut self) {
-        self.turned = true;
-        self.active = true;
+        self.trial.turned();
     }
 
     /// A final response's head came: gives what it answers, or `None` if no known request can be meant.
@@ -298,7 +250,7 @@ impl Pairing {
 
     /// The only request that waits goes on in another protocol, which answers it. With it, the id of the next one.
     pub(super) fn upgrade(&mut self) -> Option<(Box<Exchange>, u64)> {
-        if self.trust != Trust::Sure || self.waiting.len() != 1 {
+        if !self.trial.is_sure() || self.waiting.len() != 1 {
             return None;
         }
         let only = self.waiting.pop_front_if(|only| only.request_ended && only.exchange.response.is_none())?;
@@ -359,33 +311,32 @@ impl Pairing {
             // The loss began where a response was to begin.
             self.give_up_first(why, out);
         }
-        if self.trust == Trust::Unsure {
+        if self.trial.is_unsure() {
             self.give_up_all(why, out);
         } else {
             // A loss is noticed late: these came while responses were lost, each when the one before was answered.
             while self.waiting.len() > 1 {
                 self.give_up_first(why, out);
             }
-            self.trust = Trust::Trial { drains: 0, asked: false };
+            self.trial.begin(false);
         }
     }
 
     /// The connection ended, or its response direction: nothing will be answered any more. `proven`: nor was anything that is
     /// not known of.
     pub(super) fn end(&mut self, why: Incomplete, proven: bool, out: &mut Output) {
-        match self.trust {
-            Trust::Trial { asked: true, .. } if proven && !self.answering => self.release(out),
+        if self.trial.has_asked() && proven && !self.answering {
+            self.release(out);
+        } else if self.trial.is_on() {
             // A response that does not end may be another request's, with other framing.
-            Trust::Trial { .. } => self.distrust(why, out),
-            Trust::Sure | Trust::Unsure => {}
+            self.distrust(why, out);
         }
         self.give_up_all(why, out);
     }
 
     /// About a second passed.
     pub(super) fn tick(&mut self, out: &mut Output) {
-        let idle = !std::mem::take(&mut self.active);
-        if idle && self.waiting.is_empty() && matches!(self.trust, Trust::Trial { asked: true, .. }) {
+        if self.trial.idle() && self.waiting.is_empty() && self.trial.has_asked() {
             self.release(out);
         }
     }
@@ -412,7 +363,7 @@ impl Pairing {
     /// The trial ended well.
     fn release(&mut self, out: &mut Output) {
         self.held.drain(..).for_each(|held| held.done(out));
-        self.trust = Trust::Sure;
+        self.trial.passed();
     }
 
     /// The trial ended badly: the held responses may belong to other requests.
@@ -424,7 +375,7 @@ impl Pairing {
     fn distrust(&mut self, why: Incomplete, out: &mut Output) {
         self.retract(out);
         self.give_up_all(why, out);
-        self.trust = Trust::Unsure;
+        self.trial.lost();
     }
 
     fn give_up_first(&mut self, why: Incomplete, out: &mut Output) {

@@ -2,13 +2,10 @@
 //!
 //! In: commands, packets of answers and losses, already told apart by direction. Out: `Begun`, `Answered` and `Done`.
 //!
-//! A server answers in the order of the commands, so a queue pairs them while every byte is accounted for; sequence ids must
-//! fit as well. After a loss the number of commands under way is unknown. A new command that comes when nothing known is
-//! outstanding, right behind bytes of the other direction, is then taken for a *quiet point*; that can be an error only if the
-//! client pipelines (MariaDB's connectors may) and something invisible is still outstanding, which shows later as one answer
-//! too many. So what is paired behind a supposed quiet point is *on trial*: finished exchanges are held until the connection
-//! has drained some times, was idle for a second, or ended in order with every answer seen up to its end. An answer too many
-//! takes from all of them the answers, and what was learnt from answers: the namespace, the texts of prepared statements.
+//! A server answers in the order of the commands, so a queue pairs them; sequence ids must fit as well. After a loss it goes on
+//! as [`crate::trial`] says (of the clients, MariaDB's connectors may pipeline), with finished exchanges held while on trial. An
+//! answer too many takes from all of them the answers, and what was learnt from answers: the namespace, the texts of prepared
+//! statements.
 
 use std::collections::VecDeque;
 
@@ -19,6 +16,7 @@ use super::session::{Effect, Session};
 use super::waiting::{Command, Waiting, push_number, unpaired};
 use crate::contract::{Malformed, Mark, Role};
 use crate::exchange::{Db, Details, Emitted, Exchange, ExchangeId, Incomplete, Outcome, Output, Side};
+use crate::trial::{Trial, Verdict};
 
 /// Commands that may wait for their answer: deeper pipelines than connectors build. Beyond, all are given up as `desync`.
 const MAX_WAITING: usize = 48;
@@ -28,21 +26,6 @@ const MAX_HELD: usize = 16;
 
 /// Bytes of waiting and held exchanges above which new ones go without their text.
 const MAX_HEAP: usize = 20 * 1024;
-
-/// How often a connection must drain before a trial ends: see [`crate::http1`], whose rule this is.
-const DRAINS: u8 = 2;
-const DRAINS_PIPELINED: u8 = 4;
-
-/// How well the queue is known to stand for the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Nothing was lost, or it no longer matters.
-    Sure,
-    /// It is supposed to. `asked`: a command came since (else the first one on trial is older than the loss).
-    Trial { drains: u8, asked: bool },
-    /// It is not.
-    Unsure,
-}
 
 /// How the answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +52,7 @@ pub(super) struct Pairing {
     waiting: VecDeque<Waiting>,
     /// With what their `Waiting::learnt` was.
     held: Vec<(Box<Exchange>, bool)>,
-    trust: Trust,
+    trial: Trial,
     next: u64,
     /// Commands that left the queue: another number, another command is the oldest.
     pub(super) gone: u32,
@@ -84,12 +67,6 @@ pub(super) struct Pairing {
     ending: Option<Ending>,
     /// The server asked for a file.
     uploading: bool,
-    /// Commands were seen to overlap.
-    pipelined: bool,
-    /// The other direction moved since the last command, or nothing was seen yet.
-    turned: bool,
-    /// Something happened since the last tick.
-    active: bool,
 }
 
 impl Pairing {
@@ -98,7 +75,7 @@ impl Pairing {
             session: Session::new(),
             waiting: VecDeque::new(),
             held: Vec::new(),
-            trust: Trust::Sure,
+            trial: Trial::new(),
             next: 0,
             gone: 0,
             receiving: false,
@@ -107,9 +84,6 @@ impl Pairing {
             walk: Walk::new(),
             ending: None,
             uploading: false,
-            pipelined: false,
-            turned: true,
-            active: false,
         }
     }
 
@@ -128,7 +102,7 @@ impl Pairing {
     }
 
     fn on_trial(&self) -> bool {
-        matches!(self.trust, Trust::Trial { .. })
+        self.trial.is_on()
     }
 
     /// Whether the answer that is being received may have ended with what was received.
@@ -172,29 +146,15 @@ impl Pairing {
         if self.may_have_ended() {
             self.end_silently(out);
         }
-        let quiet = self.waiting.is_empty() && self.turned;
-        self.pipelined |= !self.waiting.is_empty();
-        self.active = true;
         self.uploading = false;
-        match self.trust {
-            Trust::Trial { asked: true, drains } if quiet => {
-                if drains + 1 >= if self.pipelined { DRAINS_PIPELINED } else { DRAINS } {
-                    self.release(out);
-                } else {
-                    self.trust = Trust::Trial { drains: drains + 1, asked: true };
-                }
+        match self.trial.asks(!self.waiting.is_empty()) {
+            Verdict::Stands => {}
+            Verdict::Passed => self.release(out),
+            Verdict::Failed => {
+                self.distrust(Incomplete::Gap, out);
+                self.trial.begin(true);
             }
-            Trust::Trial { .. } if self.turned => {
-                // Something was said, and yet older commands have no answer: it was lost, or was not theirs.
-                if !quiet {
-                    self.distrust(Incomplete::Gap, out);
-                }
-                self.trust = Trust::Trial { drains: 0, asked: true };
-            }
-            Trust::Unsure if quiet => self.trust = Trust::Trial { drains: 0, asked: true },
-            Trust::Sure | Trust::Trial { .. } | Trust::Unsure => {}
         }
-        self.turned = false;
         let Command { reply, effect, asked } = command;
         let statement = asked.as_ref().and_then(|asked| asked.statement);
         let mut exchange = asked.map(|asked| {
@@ -205,14 +165,14 @@ impl Pairing {
             let room = others == 0 || self.exchanges() + asked.text.capacity() <= MAX_HEAP;
             asked.begin(id, role, side, room)
         });
-        self.receiving = self.trust != Trust::Unsure && self.waiting.len() < MAX_WAITING;
+        self.receiving = !self.trial.is_unsure() && self.waiting.len() < MAX_WAITING;
         if self.receiving {
             let mut waiting = Waiting { exchange, reply, effect, statement, learnt: false, next: 1 };
             waiting.name(&mut self.session);
             self.waiting.push_back(waiting);
             return;
         }
-        let why = if self.trust == Trust::Unsure { Incomplete::Gap } else { Incomplete::Desync };
+        let why = if self.trial.is_unsure() { Incomplete::Gap } else { Incomplete::Desync };
         if why == Incomplete::Desync {
             self.distrust(why, out);
         }
@@ -240,7 +200,7 @@ impl Pairing {
 
     /// More bytes of the client's message.
     pub(super) fn request_bytes(&mut self, len: u64, last: Mark) {
-        self.active = true;
+        self.trial.moved();
         if let Some(exchange) = self.sender().and_then(|waiting| waiting.exchange.as_deref_mut()).filter(|_| len > 0) {
             exchange.request.bytes += len;
             exchange.request.last = last;
@@ -257,7 +217,7 @@ impl Pairing {
 
     /// The request direction lost its place; commands may be hidden from here on.
     pub(super) fn request_lost(&mut self, why: Incomplete, out: &mut Output) {
-        self.active = true;
+        self.trial.moved();
         if let Some(exchange) = self.sender().and_then(|last| last.exchange.as_deref_mut()) {
             exchange.incomplete.insert(why);
         }
@@ -266,15 +226,14 @@ impl Pairing {
             return self.distrust(why, out);
         }
         // Commands from before the loss are still answered first, in their order; what they change, others may change again.
-        self.trust = Trust::Unsure;
+        self.trial.lost();
         self.session.forget();
         self.waiting.iter_mut().for_each(|waiting| waiting.effect = Effect::Nothing);
     }
 
     /// Bytes of the response direction came.
     pub(super) fn turn(&mut self) {
-        self.turned = true;
-        self.active = true;
+        self.trial.turned();
     }
 
     /// The front of a packet of the response direction. False: no known command can be meant.
@@ -365,7 +324,12 @@ impl Pairing {
             if let Some(exchange) = self.waiting.front_mut().and_then(|first| first.exchange.as_deref_mut()) {
                 exchange.incomplete.insert(why);
             }
-            if counted && self.waiting.len() == 1 && self.trust == Trust::Sure && !self.pipelined && !self.uploading {
+            if counted
+                && self.waiting.len() == 1
+                && self.trial.is_sure()
+                && !self.trial.is_pipelined()
+                && !self.uploading
+            {
                 self.walk.at = Answer::Open;
                 return;
             }
@@ -374,14 +338,14 @@ impl Pairing {
             // The loss began where an answer was to begin.
             self.give_up_first(why, out);
         }
-        if self.trust == Trust::Unsure {
+        if self.trial.is_unsure() {
             self.give_up_all(why, out);
         } else {
             // A loss is noticed late: these came while answers were lost, each when the one before was answered.
             while self.waiting.len() > 1 {
                 self.give_up_first(why, out);
             }
-            self.trust = Trust::Trial { drains: 0, asked: false };
+            self.trial.begin(false);
         }
     }
 
@@ -391,24 +355,24 @@ impl Pairing {
         if self.may_have_ended() {
             self.end_silently(out);
         }
-        match self.trust {
-            Trust::Trial { asked: true, .. } if proven && !self.answering => self.release(out),
+        if self.trial.has_asked() && proven && !self.answering {
+            self.release(out);
+        } else if self.trial.is_on() {
             // An answer that does not end may be another command's.
-            Trust::Trial { .. } => self.distrust(why, out),
-            Trust::Sure | Trust::Unsure => {}
+            self.distrust(why, out);
         }
         self.give_up_all(why, out);
     }
 
     /// About a second passed.
     pub(super) fn tick(&mut self, out: &mut Output) {
-        if std::mem::take(&mut self.active) {
+        if !self.trial.idle() {
             return;
         }
         if self.may_have_ended() && !self.adrift() {
             self.end_silently(out);
         }
-        if self.waiting.is_empty() && matches!(self.trust, Trust::Trial { asked: true, .. }) {
+        if self.waiting.is_empty() && self.trial.has_asked() {
             self.release(out);
         }
     }
@@ -459,7 +423,7 @@ impl Pairing {
     /// The trial ended well.
     fn release(&mut self, out: &mut Output) {
         out.emitted.extend(std::mem::take(&mut self.held).into_iter().map(|(exchange, _)| Emitted::Done(exchange)));
-        self.trust = Trust::Sure;
+        self.trial.passed();
     }
 
     /// Nothing known is known to belong together.
@@ -467,7 +431,7 @@ impl Pairing {
         std::mem::take(&mut self.held).into_iter().for_each(|(exchange, learnt)| unpaired(exchange, learnt, out));
         self.give_up_all(why, out);
         self.session.forget();
-        self.trust = Trust::Unsure;
+        self.trial.lost();
     }
 
     fn give_up_first(&mut self, why: Incomplete, out: &mut Output) {
