@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sidelight_integration_tests::{
     daemon::{Daemon, Stopped},
@@ -72,6 +72,9 @@ fn both_sides_of_a_database_are_measured_and_no_value_leaves() {
     let _one = serial();
     let sink = Sink::start(Protocol::Http);
     let stopped = watch(&sink, "");
+    // Debian's redis-server is a link to redis-check-rdb.
+    let services: BTreeSet<String> = sink.values().iter().map(|span| span.service().to_owned()).collect();
+    assert_eq!(services, BTreeSet::from(["redis-cli".to_owned(), "redis-server".to_owned()]));
     let expected = COMMANDS.map(|(command, _, times)| {
         // a text is no number to count up
         let error = if command == "INCR" { "ERR" } else { "" };

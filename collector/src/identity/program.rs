@@ -1,6 +1,6 @@
 //! What a process runs: its executable, or the script or module an interpreter was given.
 //!
-//! In: executable path, command line, `comm`. Out: a short name for people, a longer one for identity, the language where it is known.
+//! In: executable path, the name it was called by, command line, `comm`. Out: a short name for people, a longer one for identity, the language where it is known.
 
 use crate::model::Process;
 
@@ -100,6 +100,11 @@ const INTERPRETERS: &[Interpreter] = &[
 impl<'a> Program<'a> {
     pub(super) fn of(process: &'a Process) -> Self {
         let path = process.executable.strip_suffix(" (deleted)").unwrap_or(&process.executable);
+        // One file may be several programs, told by the name they are called by (redis-server, BusyBox). Where the file's name
+        // only adds a version or a variant to that (python3.13, php8.4, vim.basic), it says more.
+        let called =
+            Some(&*process.called).filter(|called| !called.is_empty() && !last(path).starts_with(last(called)));
+        let path = called.unwrap_or(path);
         let name = last(path);
         if name.is_empty() {
             let comm = if process.comm.is_empty() { "unknown_service" } else { &process.comm };
@@ -205,6 +210,21 @@ mod tests {
             };
             let program = Program::of(&process);
             assert_eq!((program.name, program.language), (name, language), "{executable}: {args}");
+        }
+        for (executable, called, args, name) in [
+            ("/usr/bin/redis-check-rdb", "/usr/bin/redis-server", "redis-server *:6379", "redis-server"),
+            ("/bin/busybox", "/bin/sh", "sh /srv/run.sh", "run.sh"),
+            ("/usr/bin/python3.13", "/usr/bin/python3", "python3 -c print(1)", "python3.13"),
+            ("/usr/bin/php8.4", "/usr/bin/php", "php", "php8.4"),
+            ("/usr/sbin/nginx", "", "nginx: worker process", "nginx"),
+        ] {
+            let process = Process {
+                executable: executable.to_owned(),
+                called: called.to_owned(),
+                args: args.split(' ').map(str::to_owned).collect(),
+                ..Process::default()
+            };
+            assert_eq!(Program::of(&process).name, name, "{executable} called {called}");
         }
         let comm = Process { comm: "kworker".to_owned(), ..Process::default() };
         assert_eq!(Program::of(&comm).name, "kworker");

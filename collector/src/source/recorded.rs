@@ -154,6 +154,8 @@ struct ProcessJson {
     own_pid: u32,
     parent_pid: u32,
     executable: String,
+    #[serde(default)]
+    called: String,
     args: Vec<String>,
     comm: String,
     container_id: Option<String>,

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +36,8 @@ pub struct Process {
     pub parent_pid: u32,
     /// Path of the executable: `process.executable.path`. Empty: unknown.
     pub executable: String,
+    /// Path of the link to that very file by which it was called, where the two have different names. Empty: none is known.
+    pub called: String,
     /// Command line, one entry an argument.
     pub args: Vec<String>,
     /// Kernel `comm`.
@@ -105,13 +108,17 @@ impl Proc {
             let value = environ.split(|b| *b == 0).find_map(|v| v.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
             Some(String::from_utf8_lossy(value).into_owned()).filter(|v| !v.is_empty())
         };
+        let executable = self.executable(pid).unwrap_or_default();
+        let args = args(&bytes(&dir.join("cmdline"), MAX_ARGS));
+        let comm = head.split_once('(').map_or("", |(_, comm)| comm);
         Some(Process {
             pid,
             own_pid: pid,
             parent_pid,
-            executable: self.executable(pid).unwrap_or_default(),
-            args: args(&bytes(&dir.join("cmdline"), MAX_ARGS)),
-            comm: head.split_once('(').map_or("", |(_, comm)| comm).to_owned(),
+            called: called(&dir, &executable, comm, &args).unwrap_or_default(),
+            executable,
+            args,
+            comm: comm.to_owned(),
             container_id: cgroup::container(&groups),
             unit: cgroup::unit(&groups),
             otel_service_name: variable("OTEL_SERVICE_NAME"),
@@ -140,6 +147,22 @@ impl Proc {
         };
         uid.map_or_else(String::new, |uid| name(uid).unwrap_or_else(|| uid.to_owned()))
     }
+}
+
+/// The name by which an executable was called, as a path beside it. A process may give itself any `comm` and any title; only a
+/// name under which its own file is found counts.
+fn called(dir: &Path, executable: &str, comm: &str, args: &[String]) -> Option<String> {
+    let (folder, own) = executable.rsplit_once('/')?;
+    // The kernel's `comm` is the called name's first 15 bytes; a title begins with the name, and blanks follow.
+    let title = args.first().and_then(|first| first.split_ascii_whitespace().next()).unwrap_or_default();
+    let names = [comm, title.rsplit('/').next().unwrap_or_default()];
+    let file = fs::metadata(dir.join("exe")).ok()?;
+    names.into_iter().find_map(|name| {
+        let plain = !name.is_empty() && name != own && name != "." && name != ".." && !name.contains('/');
+        let path = plain.then(|| format!("{folder}/{name}"))?;
+        let found = fs::metadata(dir.join("root").join(path.strip_prefix('/')?)).ok()?;
+        ((found.dev(), found.ino()) == (file.dev(), file.ino())).then_some(path)
+    })
 }
 
 /// `key=value` pairs divided by commas, percent-encoded. As the OpenTelemetry resource specification asks, any error discards
@@ -234,6 +257,7 @@ mod tests {
             own_pid: 42,
             parent_pid: 7,
             executable: "/usr/bin/python3.11".into(),
+            called: String::new(),
             args: vec!["/usr/bin/python3".into(), "-m".into(), "app".into()],
             comm: "a) b (c)".into(),
             container_id: None,
@@ -261,6 +285,29 @@ mod tests {
             if let Some(found) = proc.read(42) {
                 assert_eq!(found.created, 0, "{stat:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_name_it_was_called_by_counts_if_it_is_a_link_to_its_file() {
+        for (comm, first, expected) in [
+            ("redis-server", "redis-server *:6379", "/bin/redis-server"),
+            // Named anew by itself.
+            ("io_thd_1", "/opt/redis-server 127.0.0.1:6379", "/bin/redis-server"),
+            ("redis-check-rdb", "redis-check-rdb", ""),
+            ("worker", "nginx: worker process", ""),
+            ("another", "", ""),
+            ("..", "../../etc", ""),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let dir = root.path().join("42");
+            fs::create_dir_all(dir.join("root/bin")).unwrap();
+            fs::write(dir.join("root/bin/redis-check-rdb"), "").unwrap();
+            fs::write(dir.join("root/bin/another"), "").unwrap();
+            symlink("redis-check-rdb", dir.join("root/bin/redis-server")).unwrap();
+            fs::hard_link(dir.join("root/bin/redis-check-rdb"), dir.join("exe")).unwrap();
+            let found = called(&dir, "/bin/redis-check-rdb", comm, &args(first.as_bytes())).unwrap_or_default();
+            assert_eq!(found, expected, "{comm}, {first}");
         }
     }
 
