@@ -2,6 +2,8 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROTOCOL ?= http
+EXACT := SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight
+SCALED := cargo test -p sidelight-integration-tests
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .PHONY: build release ebpf test test-backends demo bench overhead exact fuzz-smoke lint vm-test clean
@@ -37,11 +39,15 @@ overhead:         ## what watching costs nginx and wrk: paired runs, see benches
 	cargo build --release --bin sidelight --bin otlp-discard --workspace
 	$(AS_ROOT) /usr/bin/python3 -B benches/overhead/run.py
 
-exact:            ## 200,000 requests and more by each mechanism, 30,000 calls in each language, compared with what the peers counted
+exact:            ## by every protocol 10,000 exchanges and more, by each mechanism, compared with what the peers counted
 	cargo build --release
-	SIDELIGHT_SCALE=100 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test http every_keep_alive -- --nocapture
-	SIDELIGHT_SCALE=5 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test grpc every_call -- --nocapture
-	SIDELIGHT_SCALE=50 SIDELIGHT_BIN=$(abspath $(TARGET))/release/sidelight cargo test -p sidelight-integration-tests --test http2 every_one -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=100 $(SCALED) --test http every_keep_alive -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=5 $(SCALED) --test grpc every_call -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=10 $(SCALED) --test connect every_call -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=50 $(SCALED) --test http2 every_one -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=5 $(SCALED) --test postgresql pgbench -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=15 $(SCALED) --test mysql agree -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=25 $(SCALED) --test redis redis_benchmark -- --nocapture
 
 fuzz-smoke:       ## every fuzz target for ten seconds (needs nightly Rust and cargo-fuzz)
 	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=10 || exit 1; done

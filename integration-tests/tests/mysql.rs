@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use sidelight_integration_tests::{
+    compare::{room, scale},
     daemon::Daemon,
     mariadb::Mariadb,
     scene::Scene,
@@ -179,7 +180,9 @@ fn peer(name: &str) -> String {
 fn compare(expected: Vec<String>, run: impl FnOnce(&mut Scene, &Mariadb) -> &'static str) {
     let mut scene = Scene::new();
     let server = Mariadb::start(&mut scene);
-    let daemon = Daemon::watch(&scene, &[]);
+    let room = room(&scene);
+    let args: Vec<&str> = room.iter().map(String::as_str).filter(|_| scale() > 1).collect();
+    let daemon = Daemon::watch(&scene, &args);
     let service = run(&mut scene, &server);
     daemon.wait_for_spans(2 * expected.len(), LIMIT);
     let stopped = daemon.stop();
@@ -215,10 +218,11 @@ fn python(scene: &mut Scene, script: &str, args: &[&str]) {
 fn pymysql_and_the_server_agree_plain_and_over_tls() {
     let _one = serial();
     for tls in [false, true] {
-        compare(pymysql(300), |scene, server| {
+        let rounds = 300 * scale();
+        compare(pymysql(rounds), |scene, server| {
             let authority = if tls { scene.dir().join("cert.pem").display().to_string() } else { String::new() };
             let file = scene.dir().join("rows.csv").display().to_string();
-            python(scene, PYMYSQL, &[&server.port.to_string(), "300", &authority, &file]);
+            python(scene, PYMYSQL, &[&server.port.to_string(), &rounds.to_string(), &authority, &file]);
             "client.py"
         });
     }
@@ -228,8 +232,9 @@ fn pymysql_and_the_server_agree_plain_and_over_tls() {
 fn the_connectors_prepared_statements_agree_plain_and_compressed() {
     let _one = serial();
     for compress in ["plain", "compress"] {
-        compare(connector(200), |scene, server| {
-            python(scene, CONNECTOR, &[&server.port.to_string(), "200", compress]);
+        let rounds = 200 * scale();
+        compare(connector(rounds), |scene, server| {
+            python(scene, CONNECTOR, &[&server.port.to_string(), &rounds.to_string(), compress]);
             "client.py"
         });
     }
@@ -239,9 +244,10 @@ fn the_connectors_prepared_statements_agree_plain_and_compressed() {
 fn a_pool_of_go_agrees() {
     let _one = serial();
     let program = peer("mysql-go");
-    compare(pool(60), |scene, server| {
+    let rounds = 60 * scale();
+    compare(pool(rounds), |scene, server| {
         let name = format!("app:app-secret@tcp(127.0.0.1:{})/shop", server.port);
-        scene.check(&[program.as_str(), &name, "60"]);
+        scene.check(&[program.as_str(), &name, &rounds.to_string()]);
         "mysql-go"
     });
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sidelight_integration_tests::{
+    compare::{room, scale},
     daemon::{Daemon, Stopped},
     peers::postgresql::{Postgres, Statements, count, first_word},
     scene::Scene,
@@ -48,15 +49,23 @@ fn total(truth: &Statements) -> usize {
 #[test]
 fn pgbench_in_every_mode_gives_what_the_server_logged() {
     let _one = serial();
-    let scale: usize = std::env::var("SIDELIGHT_SCALE").map_or(1, |scale| scale.parse().unwrap());
+    let scale = scale();
     let transactions = (72 * scale).to_string();
     let mut scene = Scene::new();
     let postgres = Postgres::start(&mut scene);
     let url = postgres.url("shop", "sslmode=disable");
     scene.check(&["pgbench", "-i", "-q", &url]);
-    for (mode, attach) in [("simple", "socket"), ("extended", "syscall"), ("prepared", "socket")] {
+    let every = [("simple", "socket"), ("extended", "syscall"), ("prepared", "socket")];
+    // The others too where there is time for it.
+    let more = [("simple", "syscall"), ("extended", "socket"), ("prepared", "syscall")];
+    for (mode, attach) in every.into_iter().chain(more.into_iter().filter(|_| scale > 1)) {
         let from = postgres.logged();
-        let daemon = Daemon::watch(&scene, &["--attach", attach]);
+        let room = room(&scene);
+        let mut args = vec!["--attach", attach];
+        if scale > 1 {
+            args.extend(room.iter().map(String::as_str));
+        }
+        let daemon = Daemon::watch(&scene, &args);
         let report = scene.check(&["pgbench", "-M", mode, "-c", "4", "-j", "2", "-t", &transactions, &url]);
         assert!(report.contains(&format!("actually processed: {0}/{0}", 4 * 72 * scale)), "{report}");
         let truth = postgres.statements(from);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sidelight_integration_tests::{
+    compare::{room, scale},
     daemon::{Daemon, Stopped},
     peers::redis::{Counted, Redis},
     scene::Scene,
@@ -17,11 +18,6 @@ const MECHANISMS: [&str; 2] = ["socket", "syscall"];
 
 /// Commands of `INFO` that only the server's side sees: the questions for the statistics.
 const QUESTIONS: u64 = 2;
-
-/// `SIDELIGHT_SCALE` multiplies redis-benchmark's requests.
-fn scale() -> usize {
-    std::env::var("SIDELIGHT_SCALE").map_or(1, |text| text.parse().expect("SIDELIGHT_SCALE is a number"))
-}
 
 /// Asks the server, stops the daemon, and compares. `unnamed`: commands that the server does not know.
 fn finish(mut scene: Scene, redis: Redis, daemon: Daemon, hidden: &[&str], unnamed: u64) -> Stopped {
@@ -147,10 +143,10 @@ fn every_command_of_redis_benchmark_in_pipelines_is_two_spans() {
         for tls in [false, true] {
             let mut scene = Scene::new();
             let redis = Redis::start(&mut scene);
-            let room = scene.file("room.yaml", "limits:\n  span_queue: 256MiB\n  export_queue: 256MiB\n");
+            let room = room(&scene);
             let mut args = vec!["--attach", attach];
             if scale() > 1 {
-                args.extend(["--config", room.to_str().unwrap()]);
+                args.extend(room.iter().map(String::as_str));
             }
             let daemon = Daemon::watch(&scene, &args);
             let mut argv = redis.client("redis-benchmark", tls);
