@@ -123,7 +123,7 @@ impl Introductions {
         let gone =
             || Process { pid, own_pid: pid, comm: String::from_utf8_lossy(name).into_owned(), ..Process::default() };
         let process = self.facts.read(pid).filter(|process| !process.executable.is_empty());
-        each(Item::Process(process.or(read_at_exec).unwrap_or_else(gone)));
+        each(Item::Process(Box::new(process.or(read_at_exec).unwrap_or_else(gone))));
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Item<'a> {
     /// A record of the event ABI.
     Event(Event<'a>),
     /// Facts of a process whose events follow.
-    Process(Process),
+    Process(Box<Process>),
 }
 
 /// A file of events, recognised by its first bytes.

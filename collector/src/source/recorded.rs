@@ -138,7 +138,7 @@ impl<R: Read> Recording<R> {
             frame::EVENT => Item::Event(Event::parse(bytes).map_err(|error| problem(Found::Event(error)))?),
             frame::PROCESS => {
                 let Owned(process) = serde_json::from_slice(bytes).map_err(|e| problem(Found::Process(e)))?;
-                Item::Process(process)
+                Item::Process(Box::new(process))
             }
             kind => return Err(problem(Found::Value { what: "a frame of kind", value: kind.into() })),
         });
@@ -213,8 +213,11 @@ mod tests {
             unit: Some("x.service".into()),
             ..Process::default()
         };
-        let items =
-            [Item::Event(Event::Data(&header, b"abc")), Item::Process(process), Item::Event(Event::Open(&open))];
+        let items = [
+            Item::Event(Event::Data(&header, b"abc")),
+            Item::Process(Box::new(process)),
+            Item::Event(Event::Open(&open)),
+        ];
         let mut recorder = Recorder::begin(Vec::new(), ClockOffset(-5)).unwrap();
         items.iter().for_each(|item| recorder.item(item).unwrap());
         let shown =

@@ -339,6 +339,10 @@ impl Pairing {
         if self.trial.idle() && self.waiting.is_empty() && self.trial.has_asked() {
             self.release(out);
         }
+        if idle && self.waiting.is_empty() {
+            self.waiting.shrink_to_fit();
+            self.held.shrink_to_fit();
+        }
     }
 
     /// Gives out the oldest request if nothing is missing of it any more.
