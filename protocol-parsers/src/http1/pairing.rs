@@ -336,13 +336,14 @@ impl Pairing {
 
     /// About a second passed.
     pub(super) fn tick(&mut self, out: &mut Output) {
-        if self.trial.idle() && self.waiting.is_empty() && self.trial.has_asked() {
+        if !self.trial.idle() || !self.waiting.is_empty() {
+            return;
+        }
+        if self.trial.has_asked() {
             self.release(out);
         }
-        if idle && self.waiting.is_empty() {
-            self.waiting.shrink_to_fit();
-            self.held.shrink_to_fit();
-        }
+        self.waiting.shrink_to_fit();
+        self.held.shrink_to_fit();
     }
 
     /// Gives out the oldest request if nothing is missing of it any more.
