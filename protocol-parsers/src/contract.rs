@@ -170,6 +170,7 @@ impl Chunk<'_> {
 
     /// The mark of the byte at `index` of this chunk.
     #[must_use]
+    #[inline(always)]
     pub fn mark(&self, index: usize) -> Mark {
         let (call, wire_from) = match index.checked_sub(self.kept.len) {
             None => (self.kept.first, index),

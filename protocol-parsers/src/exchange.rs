@@ -39,7 +39,8 @@ impl Text {
     /// A text of these parts, and where they are, as if each were [`pushed`](Self::push).
     pub(crate) fn of<const N: usize>(parts: [&[u8]; N]) -> (Self, [Span; N]) {
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-        for part in parts {
+        // Many are empty, and need no call.
+        for part in parts.iter().filter(|part| !part.is_empty()) {
             bytes.extend_from_slice(part);
         }
         // Judged at once: most are ASCII throughout.
@@ -496,11 +497,13 @@ pub struct Output {
 
 impl Output {
     /// Says that a request began.
+    #[inline(always)]
     pub fn begun(&mut self, id: ExchangeId, dir: Direction, first: Mark) {
         self.emitted.push(Emitted::Begun { id, dir, first });
     }
 
     /// Says that a response began.
+    #[inline(always)]
     pub fn answered(&mut self, id: ExchangeId, first: Mark) {
         self.emitted.push(Emitted::Answered { id, first });
     }

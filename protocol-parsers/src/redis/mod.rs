@@ -25,8 +25,10 @@
 //! middle begins in the same way, with its first command; its namespace is known from the next `SELECT` on.
 
 mod command;
+mod given;
 mod pairing;
 mod reply;
+mod requests;
 mod resp;
 mod score;
 mod subscriptions;
@@ -34,9 +36,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use command::{Head, Reading, ReplyMode};
-use pairing::{Answer, Asked, Pairing};
+use command::ReplyMode;
+use pairing::{Answer, Pairing};
 use reply::{Reply, Start, Told, Watch};
+use requests::{Requests, Seen};
 use resp::{Blind, Walk};
 use subscriptions::Subscriptions;
 use table::{Effect, replies};
@@ -44,30 +47,11 @@ use table::{Effect, replies};
 use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
 };
-use crate::exchange::{ExchangeId, Incomplete, Next, Output};
+use crate::exchange::{Incomplete, Next, Output};
 
 /// The table's entry.
 pub static PROTOCOL: Protocol =
     Protocol { name: "redis", side: Role::Client, score: score::score, parser: |role| Box::new(Redis::new(role)) };
-
-/// Where the commands stand.
-enum Requests {
-    /// Between commands.
-    Start,
-    /// In a command's arguments.
-    Reading(Seen),
-    /// Anywhere: a call that begins with a command is looked for.
-    Lost,
-}
-
-/// A command, as far as it came.
-struct Seen {
-    id: ExchangeId,
-    first: Mark,
-    last: Mark,
-    bytes: u64,
-    reading: Reading,
-}
 
 /// Whose a reply is.
 #[derive(Clone, Copy, Debug)]
@@ -120,157 +104,6 @@ impl Redis {
         }
     }
 
-    /// Finds out who asks: the side that sends a command first.
-    fn settle(&mut self, chunk: &Chunk<'_>) -> Result<Role, Used> {
-        match command::head(chunk.bytes) {
-            head if command::is_known(&head) => {
-                let role = Role::of_requests(chunk.dir);
-                self.role = Some(role);
-                Ok(role)
-            }
-            Head::More => Err(Used(0)),
-            _ => Err(Used(chunk.bytes.len())),
-        }
-    }
-
-    fn requests(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
-        let mut at = 0;
-        while let Some(rest) = chunk.bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match &mut self.requests {
-                Requests::Reading(Seen { last, bytes, reading, .. }) => {
-                    let used = reading.run(rest, &mut self.pairing.texts)?;
-                    at += used;
-                    if used > 0 {
-                        *bytes += used as u64;
-                        *last = chunk.mark(at - 1);
-                    }
-                    if !reading.is_over() {
-                        break;
-                    }
-                    self.read(role, None, out);
-                }
-                Requests::Start => {
-                    let head = command::head(rest);
-                    let len = match head {
-                        Head::Nothing(len) => {
-                            at += len;
-                            continue;
-                        }
-                        Head::Array { len, .. } | Head::Inline { len, .. } => len,
-                        Head::More => break,
-                        Head::Not(why) => return Err(Malformed(why)),
-                    };
-                    if matches!(self.responses, Responses::Lost) {
-                        self.responses = Responses::Start { attribute: None };
-                    }
-                    let first = chunk.mark(at);
-                    let id = self.pairing.begins(role, first, out);
-                    let texts = &mut self.pairing.texts;
-                    let mut reading = match head {
-                        Head::Inline { line, .. } => Reading::line(line, texts),
-                        Head::Array { arguments, word, .. } => Reading::new(word, arguments, texts),
-                        Head::Nothing(_) | Head::More | Head::Not(_) => break,
-                    };
-                    // Most come whole: their arguments are read on the way.
-                    let behind = rest.get(len..).unwrap_or_default();
-                    let read = if matches!(head, Head::Array { .. }) { reading.run(behind, texts) } else { Ok(0) };
-                    let bytes = len + *read.as_ref().unwrap_or(&0);
-                    at += bytes;
-                    let last = chunk.mark(at - 1);
-                    let over = matches!(head, Head::Inline { .. }) || reading.is_over();
-                    let command = Seen { id, first, last, bytes: bytes as u64, reading };
-                    if read.is_ok() && over {
-                        self.asked(role, command, None, out);
-                    } else {
-                        self.requests = Requests::Reading(command);
-                    }
-                    read?;
-                    if !over {
-                        break;
-                    }
-                }
-                Requests::Lost => match find(chunk, at) {
-                    Some((start, true)) => {
-                        at = start;
-                        self.requests = Requests::Start;
-                    }
-                    Some((start, false)) => return Ok(Used(start)),
-                    None => return Ok(Used(chunk.bytes.len())),
-                },
-            }
-        }
-        Ok(Used(at))
-    }
-
-    /// The command that is being read ends here, or what was seen of it.
-    fn read(&mut self, role: Role, flaw: Option<Incomplete>, out: &mut Output) {
-        if let Requests::Reading(command) = std::mem::replace(&mut self.requests, Requests::Start) {
-            self.asked(role, command, flaw, out);
-        }
-    }
-
-    fn asked(&mut self, role: Role, command: Seen, flaw: Option<Incomplete>, out: &mut Output) {
-        let Seen { id, first, last, bytes, reading } = command;
-        let effect = reading.command.effect;
-        let answers = match effect {
-            Effect::Subscribe(_) => reading.arguments.max(1),
-            Effect::Unsubscribe(_) => reading.arguments,
-            _ => 1,
-        };
-        let asked = Asked {
-            first,
-            last,
-            bytes,
-            text: reading.text,
-            // Its second word was not seen.
-            operation: if flaw.is_some() && effect == Effect::Container { 0 } else { reading.operation },
-            procedure: reading.procedure,
-            effect,
-            replies: reading.command.replies,
-            known: !reading.command.word.is_empty(),
-            answers,
-            index: reading.index,
-            flaw,
-        };
-        // What its arguments would have said of replies is not known.
-        let unclear = flaw.is_some()
-            && matches!(
-                effect,
-                Effect::ClientReply | Effect::Container | Effect::Subscribe(_) | Effect::Unsubscribe(_)
-            );
-        let silent = match (reading.reply_mode, self.mode) {
-            (Some(ReplyMode::On), _) => {
-                self.mode = ReplyMode::On;
-                false
-            }
-            (Some(ReplyMode::Off), _) | (None, ReplyMode::Off) | (Some(ReplyMode::Skip), ReplyMode::Off) => {
-                self.mode = ReplyMode::Off;
-                true
-            }
-            (Some(ReplyMode::Skip), _) => {
-                self.mode = ReplyMode::Skip;
-                true
-            }
-            (None, ReplyMode::Skip) => {
-                self.mode = ReplyMode::On;
-                true
-            }
-            (None, ReplyMode::On) => false,
-        };
-        if silent || unclear {
-            self.pairing.give_out(id, role, asked, flaw.filter(|_| unclear), out);
-        } else {
-            self.pairing.asked(id, role, asked, out);
-        }
-    }
-
-    fn requests_lost(&mut self, role: Role, why: Incomplete, out: &mut Output) {
-        self.read(role, Some(why), out);
-        self.requests = Requests::Lost;
-        self.pairing.requests_lost();
-        self.mode = ReplyMode::On;
-    }
-
     fn responses(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         self.pairing.turned();
         let mut at = 0;
@@ -296,7 +129,7 @@ impl Redis {
                     if !over {
                         break;
                     }
-                    if self.replied(role, out) {
+                    if self.reply_ends(role, out) {
                         return Ok(Used(at));
                     }
                 }
@@ -318,7 +151,7 @@ impl Redis {
                         Start::More => break,
                         Start::Not(why) => return Err(Malformed(why)),
                     };
-                    let (first, before) = attribute.unwrap_or((chunk.mark(at), 0));
+                    let (first, before) = attribute.take().unwrap_or_else(|| (chunk.mark(at), 0));
                     let whose = self.whose(role, &reply, first, out);
                     let mut walk = reply.walk;
                     let mut watch = match whose {
@@ -340,13 +173,12 @@ impl Redis {
                     let len = reply.head + *ran.as_ref().unwrap_or(&0);
                     at += len;
                     self.reply_bytes(&whose, before + len as u64, chunk.mark(at - 1));
-                    let over = walk.is_over();
-                    self.responses = Responses::Reply { whose, walk, watch };
-                    ran?;
-                    if !over {
+                    if ran.is_err() || !walk.is_over() {
+                        self.responses = Responses::Reply { whose, walk, watch };
+                        ran?;
                         break;
                     }
-                    if self.replied(role, out) {
+                    if self.replied(role, whose, watch, out) {
                         return Ok(Used(at));
                     }
                 }
@@ -430,10 +262,15 @@ impl Redis {
         Whose::Front { effect, answer, resp3: reply.resp3 }
     }
 
-    /// A reply ended. Whether the connection leaves Redis.
-    fn replied(&mut self, role: Role, out: &mut Output) -> bool {
-        let responses = std::mem::replace(&mut self.responses, Responses::Start { attribute: None });
-        let Responses::Reply { whose, watch, .. } = responses else { return false };
+    /// The reply that is being read ended. Whether the connection leaves Redis.
+    fn reply_ends(&mut self, role: Role, out: &mut Output) -> bool {
+        match std::mem::replace(&mut self.responses, Responses::Start { attribute: None }) {
+            Responses::Reply { whose, watch, .. } => self.replied(role, whose, watch, out),
+            Responses::Start { .. } | Responses::Attribute { .. } | Responses::Lost => false,
+        }
+    }
+
+    fn replied(&mut self, role: Role, whose: Whose, watch: Watch, out: &mut Output) -> bool {
         let count = if let Watch::Subscriptions { count, .. } = watch { count } else { None };
         match whose {
             Whose::Front { effect, answer, resp3 } => {
@@ -470,22 +307,6 @@ impl Redis {
         }
         false
     }
-}
-
-/// Looks for a command where a call's bytes begin: at the start of what was kept, else of what is new. `false`: one may be
-/// growing there. Only arrays of a known command: a line may be anything, and a value must not be taken for a key.
-fn find(chunk: &Chunk<'_>, at: usize) -> Option<(usize, bool)> {
-    let starts = [Some(0), Some(chunk.kept.len).filter(|len| *len > 0)];
-    let mut growing = None;
-    for start in starts.into_iter().flatten().filter(|start| *start >= at) {
-        let rest = chunk.bytes.get(start..)?;
-        match command::head(rest) {
-            head @ Head::Array { .. } if command::is_known(&head) => return Some((start, true)),
-            Head::More if rest.first() == Some(&b'*') && growing.is_none() => growing = Some((start, false)),
-            _ => {}
-        }
-    }
-    growing
 }
 
 impl Parser for Redis {
@@ -531,7 +352,7 @@ impl Parser for Redis {
                 self.pairing.answer_bytes(len, end);
             }
             if over {
-                self.replied(role, out);
+                self.reply_ends(role, out);
             }
             return;
         }

@@ -14,12 +14,11 @@
 
 use std::collections::VecDeque;
 
+use super::given::{exchange, unpaired};
 use super::reply::Code;
-use super::table::{self, Effect, replies};
+use super::table::{Effect, replies};
 use crate::contract::{Mark, Role};
-use crate::exchange::{
-    Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Outcome, Output, Shape, Side, Text,
-};
+use crate::exchange::{Details, Emitted, Exchange, ExchangeId, Incomplete, Outcome, Output, Shape, Side};
 
 /// Commands that may wait for their reply: 32 KiB of them. What comes beyond is given out at once as `desync`, and its reply
 /// counted.
@@ -192,6 +191,7 @@ impl Pairing {
     }
 
     /// A command begins.
+    #[inline(always)]
     pub(super) fn begins(&mut self, role: Role, first: Mark, out: &mut Output) -> ExchangeId {
         let id = ExchangeId(self.next);
         self.next += 1;
@@ -220,6 +220,7 @@ impl Pairing {
     }
 
     /// A command was read; its reply is to come.
+    #[inline(always)]
     pub(super) fn asked(&mut self, id: ExchangeId, role: Role, asked: Asked, out: &mut Output) {
         self.active = true;
         let answers = u64::from(asked.answers.max(1));
@@ -257,6 +258,7 @@ impl Pairing {
     }
 
     /// The reply to the oldest command begins.
+    #[inline(always)]
     pub(super) fn answer_begins(&mut self, first: Mark, said: Answer, out: &mut Output) {
         self.turned();
         self.said = said;
@@ -269,6 +271,7 @@ impl Pairing {
     }
 
     /// Bytes of it.
+    #[inline(always)]
     pub(super) fn answer_bytes(&mut self, len: u64, last: Mark) {
         if let Some(side) = &mut self.answer {
             side.bytes += len;
@@ -491,70 +494,4 @@ impl Pairing {
     fn retract(&mut self, out: &mut Output) {
         self.held.drain(..).for_each(|exchange| unpaired(exchange, out));
     }
-}
-
-/// Gives an exchange out without the reply, which may be another's, and what was concluded from it.
-fn unpaired(mut exchange: Box<Exchange>, out: &mut Output) {
-    exchange.response = None;
-    exchange.outcome = None;
-    exchange.incomplete.insert(Incomplete::Gap);
-    if let Details::Db(db) = &mut exchange.details {
-        (db.namespace, db.batch, db.status) = (None, None, None);
-        if db.operation.is_some_and(|word| table::find(exchange.text.str(word).as_bytes()).is_none()) {
-            (db.operation, db.query) = (None, None);
-        }
-    }
-    out.emitted.push(Emitted::Done(exchange));
-}
-
-fn exchange(
-    id: ExchangeId,
-    role: Role,
-    asked: &Asked,
-    shown: &[u8],
-    code: &[u8],
-    database: Option<u32>,
-) -> Box<Exchange> {
-    let mut db = Db::new(DbSystem::Redis);
-    let procedure = asked.procedure.and_then(|(start, end)| shown.get(usize::from(start)..usize::from(end)));
-    let (digit, digits);
-    let index = match database.map(|index| (u8::try_from(index), index)) {
-        Some((Ok(one @ 0..=9), _)) => {
-            digit = [b'0' + one];
-            &digit
-        }
-        Some((_, index)) => {
-            digits = index.to_string();
-            digits.as_bytes()
-        }
-        None => &[],
-    };
-    let query = if asked.operation > 0 { shown } else { &[] };
-    let (text, [query, procedure_at, code_at, index_at]) =
-        Text::of([query, procedure.unwrap_or_default(), code, index]);
-    if asked.operation > 0 {
-        db.operation = Some(query.first(u32::from(asked.operation)));
-        // Arguments that were not seen are not known to be none.
-        db.query = Some(query).filter(|_| asked.flaw.is_none());
-    }
-    db.procedure = procedure.map(|_| procedure_at);
-    db.status = Some(code_at).filter(|_| !code.is_empty());
-    db.namespace = database.map(|_| index_at);
-    let mut incomplete = IncompleteSet::default();
-    if let Some(flaw) = asked.flaw {
-        incomplete.insert(flaw);
-    }
-    Box::new(Exchange {
-        id,
-        protocol: super::PROTOCOL.name,
-        role,
-        shape: Shape::RequestReply,
-        request: Side { first: asked.first, last: asked.last, bytes: asked.bytes },
-        response: None,
-        outcome: None,
-        details: Details::Db(db),
-        context: None,
-        incomplete,
-        text,
-    })
 }

@@ -95,7 +95,10 @@ pub(super) fn start(bytes: &[u8]) -> Start<'_> {
     };
     match kind {
         b'+' | b'-' => {
-            let Some(line) = line(bytes) else { return Start::More };
+            let Some((line, len)) = line(bytes) else { return Start::More };
+            if let Some(len) = len {
+                (reply.head, reply.walk) = (len, Walk::default());
+            }
             if kind == b'+' {
                 (reply.kind, reply.simple) = (replies::SIMPLE, Some(line));
             } else {
@@ -116,13 +119,13 @@ pub(super) fn start(bytes: &[u8]) -> Start<'_> {
     }
 }
 
-/// A line without its type and end, or its first bytes.
-fn line(bytes: &[u8]) -> Option<&[u8]> {
+/// A line without its type and end, and how long it is with them; or its first bytes.
+fn line(bytes: &[u8]) -> Option<(&[u8], Option<usize>)> {
     let seen = bytes.get(1..)?;
     let seen = seen.get(..MAX_LINE).unwrap_or(seen);
     match memchr(b'\n', seen) {
-        Some(end) => seen.get(..end).map(|line| line.strip_suffix(b"\r").unwrap_or(line)),
-        None => Some(seen).filter(|seen| seen.len() == MAX_LINE),
+        Some(end) => seen.get(..end).map(|line| (line.strip_suffix(b"\r").unwrap_or(line), Some(end + 2))),
+        None => Some((seen, None)).filter(|(seen, _)| seen.len() == MAX_LINE),
     }
 }
 

@@ -25,7 +25,19 @@ pub(super) enum Header {
 }
 
 /// Reads the number behind a type byte (the first of `bytes`) up to its CRLF.
+#[inline]
 pub(super) fn header(bytes: &[u8]) -> Header {
+    // Nearly all have one digit, or two.
+    match bytes {
+        [_, one @ b'0'..=b'9', b'\r', b'\n', ..] => Header::Number(i64::from(one - b'0'), 4),
+        [_, ten @ b'0'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Header::Number(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), 5)
+        }
+        _ => long_header(bytes),
+    }
+}
+
+fn long_header(bytes: &[u8]) -> Header {
     let (mut value, mut negative, mut digits) = (0_i64, false, 0_usize);
     for (at, byte) in bytes.iter().enumerate().skip(1) {
         match byte {
@@ -51,6 +63,7 @@ pub(super) fn header(bytes: &[u8]) -> Header {
 }
 
 /// A header that announces elements or bytes; -1: null.
+#[inline]
 pub(super) fn count(bytes: &[u8]) -> Header {
     match header(bytes) {
         Header::Number(-1, len) => Header::Number(-1, len),
