@@ -3,17 +3,22 @@
 //!
 //! `instructions` exits with 1 if a load takes over 5 % more than `benches/instructions.txt` says, or is not in it;
 //! `instructions --record` prints what is to be in it. It needs valgrind, under which it runs itself (`--count`).
+//! `instructions --time` gives the time of each load, for people: of many short rounds the fastest, which a busy machine leaves alone.
 
 #![expect(clippy::print_stdout, reason = "it is a command, and this is what it says")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use sidelight_benches::{GROUPS, Load};
 
 /// How often each load is done while it is counted.
 const TIMES: u64 = 100;
+
+/// Rounds that are timed, each of [`TIMES`].
+const ROUNDS: u64 = 300;
 
 /// How much dearer a load may become, in parts of a hundred.
 const SLACK: u64 = 5;
@@ -25,6 +30,7 @@ fn main() -> ExitCode {
             (0..TIMES).for_each(|_| (load.run)());
             measured(load);
         }),
+        Some("--time") => each(|name, load| time(&name, load)),
         Some("--record") => count().iter().for_each(|(name, count)| println!("{count:>8} {name}")),
         _ => return check(&count()),
     }
@@ -44,6 +50,17 @@ fn each(mut then: impl FnMut(String, &mut Load)) {
 fn measured(load: &mut Load) {
     (0..TIMES).for_each(|_| (load.run)());
     black_box(load);
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures time")]
+fn time(name: &str, load: &mut Load) {
+    let mut round = || {
+        let begin = Instant::now();
+        (0..TIMES).for_each(|_| (load.run)());
+        begin.elapsed()
+    };
+    let fastest = (0..ROUNDS).map(|_| round()).min().unwrap_or(Duration::MAX).as_secs_f64() / TIMES as f64;
+    println!("{:>7.0} ns {:>7.0} MB/s  {name}", fastest * 1e9, load.bytes as f64 / fastest / 1e6);
 }
 
 /// Instructions of each load, done once.
