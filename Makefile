@@ -47,7 +47,7 @@ exact:            ## by every protocol 10,000 exchanges and more, by each mechan
 	$(EXACT) SIDELIGHT_SCALE=50 $(SCALED) --test http2 every_one -- --nocapture
 	$(EXACT) SIDELIGHT_SCALE=5 $(SCALED) --test postgresql pgbench -- --nocapture
 	$(EXACT) SIDELIGHT_SCALE=15 $(SCALED) --test mysql agree -- --nocapture
-	$(EXACT) SIDELIGHT_SCALE=25 $(SCALED) --test redis redis_benchmark -- --nocapture
+	$(EXACT) SIDELIGHT_SCALE=5 $(SCALED) --test redis redis_benchmark -- --nocapture
 
 fuzz-smoke:       ## every fuzz target for ten seconds (needs nightly Rust and cargo-fuzz)
 	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=10 || exit 1; done
