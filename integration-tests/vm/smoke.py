@@ -56,6 +56,8 @@ def main(sidelight, mechanism):
             [sidelight, "run", "--attach", mechanism, "--output", "otlp-json", "--output-file", out, "--",
              "/usr/bin/python3", __file__, "--scene", folder], stderr=subprocess.PIPE, text=True, check=False)
         problems = [] if done.returncode == 0 else [f"sidelight ended with {done.returncode}"]
+        if not any(line.split()[:4] == ["frames", "of", "HTTP/2", "on"] for line in done.stderr.splitlines()):
+            problems.append("the programs for long calls are not on")
         requests = collections.Counter(served(folder)) if os.path.exists(f"{folder}/access.log") else collections.Counter()
         expected = collections.Counter(f"GET /{scheme}/{n} 200" for scheme in ("http", "https") for n in range(1, EACH + 1))
         if requests != expected:

@@ -248,6 +248,9 @@ func (c *client) work(name string, i int, ctx context.Context) {
 	case "large":
 		c.call(ctx, "Unary", ask{size: 150_000}, 1, 60_000, false)
 		return
+	case "huge":
+		c.call(ctx, "Unary", ask{size: 3_000_000}, 1, 3_000_000, false)
+		return
 	case "deadline":
 		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()

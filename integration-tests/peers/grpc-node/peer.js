@@ -115,6 +115,7 @@ function work(client, options, i) {
   switch (options.work || 'mix') {
     case 'unary': return call(client, 'Unary', { size: 10 }, metadata);
     case 'large': return call(client, 'Unary', { size: 150000 }, metadata, { padding: 60000 });
+    case 'huge': return call(client, 'Unary', { size: 3000000 }, metadata, { padding: 3000000 });
     case 'deadline': return call(client, 'Unary', { delay: 60000 }, metadata, { deadline: 300 });
     case 'slow': return call(client, 'ServerStream', { count: 2, size: 10, delay: 100 }, metadata);
     case 'cancel': return call(client, 'ServerStream', { count: 1, size: 10, delay: 60000 }, metadata, { cancelled: true });

@@ -158,6 +158,8 @@ class Client:
                 return self.call("Unary", Ask(size=10), metadata)
             case "large":
                 return self.call("Unary", Ask(size=150_000), metadata, padding=60_000)
+            case "huge":
+                return self.call("Unary", Ask(size=3_000_000), metadata, padding=3_000_000)
             case "deadline":
                 return self.call("Unary", Ask(delay=60_000), metadata, timeout=0.3)
             case "slow":

@@ -36,8 +36,8 @@ pub mod bit {
     pub const INGRESS_SEEN: u32 = 1 << 7;
     /// Positions are TCP sequence numbers.
     pub const TCP: u32 = 1 << 8;
-    /// Its first bytes were those of HTTP/2: long calls are copied whole, whatever user space knows yet.
-    pub const DEEP: u32 = 1 << 9;
+    /// The first bytes of a direction were those of HTTP/2: it is captured deep, whatever user space knows yet.
+    pub const HTTP2: u32 = 1 << 9;
 }
 
 /// TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_LAST_ACK, TCP_CLOSING: states in which a FIN was sent.
@@ -239,15 +239,15 @@ pub fn policy(control: &Control, conn: *mut Conn, key: ConnKey) -> u32 {
     conn.policy
 }
 
-/// Whether it is captured deep since one of its directions began as such a protocol; `begins`: it does now.
+/// Whether one of its directions began as HTTP/2; `begins`: it does now.
 #[inline(always)]
-pub fn is_deep(conn: *mut Conn, begins: bool) -> bool {
+pub fn is_http2(conn: *mut Conn, begins: bool) -> bool {
     // SAFETY: `conn` points to a value of the map.
     let conn = unsafe { &mut *conn };
     if begins {
-        conn.saw(bit::DEEP);
+        conn.saw(bit::HTTP2);
     }
-    conn.flags & bit::DEEP != 0
+    conn.flags & bit::HTTP2 != 0
 }
 
 /// Where both directions stand.

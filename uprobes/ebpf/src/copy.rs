@@ -14,13 +14,6 @@ use crate::count;
 const HEADER: usize = size_of::<DataHeader>();
 /// Parts of one call that are copied; the rest is CUT.
 const SEGMENTS: u32 = 16;
-/// The same of a call of a connection that is captured deep, and where the verifier has no room for as many.
-const DEEP_SEGMENTS: u32 = 512;
-const LONG_SEGMENTS: u32 = 64;
-/// A whole HTTP/2 frame of the usual size, and what is written with it.
-const DEEP_CLASS: usize = 20 * 1024;
-/// The size class between [`MAX_CAPTURE`] and [`MAX_DEEP`] where one record holds all.
-const MIDDLE_DEEP: usize = 32 * 1024;
 /// Records of one long buffer of a call that is captured deep; what is left then is CUT.
 const PIECES: u32 = (MAX_DEEP / MAX_CAPTURE) as u32;
 
@@ -34,9 +27,8 @@ pub mod layout {
     pub const VECTOR: u32 = 2;
     /// `address` is an array of mmsghdr, of which the call completed `count`.
     pub const MESSAGES: u32 = 3;
-    /// As FLAT and VECTOR, in several records if need be.
+    /// As FLAT, in several records if need be.
     pub const DEEP_FLAT: u32 = 4;
-    pub const DEEP_VECTOR: u32 = 5;
 }
 
 /// Where the bytes of a call lie in the calling process.
@@ -67,15 +59,20 @@ impl Buffers {
         Self { kind: layout::VECTOR, count: count as u32, address }
     }
 
-    /// The same, to be copied deep if the call moved `len` bytes and that is worth while.
+    /// One buffer, to be copied deep.
     #[inline(always)]
-    pub fn deep(self, len: u32) -> Self {
-        let kind = match self.kind {
-            layout::FLAT if len > MAX_CAPTURE as u32 => layout::DEEP_FLAT,
-            layout::VECTOR if len > MAX_CAPTURE as u32 || self.count > SEGMENTS => layout::DEEP_VECTOR,
-            kind => kind,
-        };
-        Self { kind, ..self }
+    pub fn deep(address: u64) -> Self {
+        Self { kind: layout::DEEP_FLAT, count: 1, address }
+    }
+
+    /// Whether not all is copied into one record of a call that moved `len` bytes.
+    #[inline(always)]
+    pub fn are_long(&self, len: u32) -> bool {
+        match self.kind {
+            layout::FLAT => len > MAX_CAPTURE as u32,
+            layout::VECTOR => len > MAX_CAPTURE as u32 || self.count > SEGMENTS,
+            _ => false,
+        }
     }
 
     /// Where the first byte lies, if eight bytes lie there.
@@ -115,9 +112,9 @@ const MESSAGES: u32 = 128;
 /// `struct iovec`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Segment {
-    address: u64,
-    len: u64,
+pub struct Segment {
+    pub address: u64,
+    pub len: u64,
 }
 
 /// Sum of the lengths the kernel wrote into the `count` messages of a sendmmsg or recvmmsg; `None` if there are too many
@@ -161,28 +158,20 @@ pub fn data(mut header: DataHeader, buffers: Buffers, scratch: Option<*mut Scrat
     submit::<false>(&mut scratch.header, &scratch.buffers)
 }
 
-/// `THOROUGH`: the verifier has room for long loops (the system-call hooks have many ways that lead here).
+/// `DEEP`: there may be [`layout::DEEP_FLAT`].
 #[inline(always)]
-fn submit<const THOROUGH: bool>(header: &mut DataHeader, buffers: &Buffers) -> u32 {
+fn submit<const DEEP: bool>(header: &mut DataHeader, buffers: &Buffers) -> u32 {
     let len = header.true_len;
     let submitted = match buffers.kind {
         layout::FLAT if len <= 256 => flat::<256>(header, buffers.address),
         layout::FLAT if len <= 1024 => flat::<1024>(header, buffers.address),
         layout::FLAT if len <= 4096 => flat::<4096>(header, buffers.address),
         layout::FLAT => flat::<MAX_CAPTURE>(header, buffers.address),
-        layout::VECTOR if len <= 256 => vector::<256, SEGMENTS>(header, buffers),
-        layout::VECTOR if len <= 1024 => vector::<1024, SEGMENTS>(header, buffers),
-        layout::VECTOR if len <= 4096 => vector::<4096, SEGMENTS>(header, buffers),
-        layout::VECTOR => vector::<MAX_CAPTURE, SEGMENTS>(header, buffers),
-        layout::DEEP_FLAT if THOROUGH => return deep_flat(header, buffers.address),
-        layout::DEEP_FLAT if len <= MIDDLE_DEEP as u32 => flat::<MIDDLE_DEEP>(header, buffers.address),
-        layout::DEEP_FLAT => flat::<MAX_DEEP>(header, buffers.address),
-        layout::DEEP_VECTOR if len <= DEEP_CLASS as u32 && THOROUGH => {
-            vector::<DEEP_CLASS, DEEP_SEGMENTS>(header, buffers)
-        }
-        layout::DEEP_VECTOR if len <= DEEP_CLASS as u32 => vector::<DEEP_CLASS, LONG_SEGMENTS>(header, buffers),
-        layout::DEEP_VECTOR if THOROUGH => vector::<MAX_DEEP, DEEP_SEGMENTS>(header, buffers),
-        layout::DEEP_VECTOR => vector::<MAX_DEEP, LONG_SEGMENTS>(header, buffers),
+        layout::VECTOR if len <= 256 => vector::<256>(header, buffers),
+        layout::VECTOR if len <= 1024 => vector::<1024>(header, buffers),
+        layout::VECTOR if len <= 4096 => vector::<4096>(header, buffers),
+        layout::VECTOR => vector::<MAX_CAPTURE>(header, buffers),
+        layout::DEEP_FLAT if DEEP => return deep_flat(header, buffers.address),
         layout::MESSAGES => messages(header, buffers),
         _ => {
             header.flags |= flags::LENGTH_ONLY;
@@ -213,7 +202,7 @@ fn deep_flat(header: &mut DataHeader, address: u64) -> u32 {
 
 /// The header of the next record of the same call, behind one of `len` bytes.
 #[inline(always)]
-fn go_on(header: &mut DataHeader, len: u32) {
+pub fn go_on(header: &mut DataHeader, len: u32) {
     if header.flags & flags::SEQ32 != 0 {
         header.wire_seq = header.wire_seq.wrapping_add(len);
         header.offset = u64::from((header.offset as u32).wrapping_add(len));
@@ -316,7 +305,7 @@ impl<const C: usize> Room<C> {
 
 /// Several buffers.
 #[inline(always)]
-fn vector<const C: usize, const SEGMENTS: u32>(header: &mut DataHeader, buffers: &Buffers) -> bool {
+fn vector<const C: usize>(header: &mut DataHeader, buffers: &Buffers) -> bool {
     let Some(room) = Room::<C>::new(header.true_len) else { return false };
     let mut fault = false;
     let mut i = 0;

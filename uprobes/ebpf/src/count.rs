@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::generated::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
+use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_reserve, bpf_ringbuf_submit};
 use sidelight_events::maps::counter;
 
 use crate::maps::{COUNTERS, RING};
@@ -71,4 +71,17 @@ pub fn send<T: Copy>(record: &T) -> bool {
     unsafe { place.cast::<T>().write(*record) };
     submit(place);
     true
+}
+
+/// Copies a record of `size` bytes into the ring; false when it was full.
+///
+/// # Safety
+/// `record` must point to at least so many bytes.
+#[inline(always)]
+pub unsafe fn output(record: *const u8, size: u32) -> bool {
+    let ring = (&raw const RING).cast_mut().cast();
+    // SAFETY: RING is a ring buffer map; of the bytes the caller vouches.
+    let sent = unsafe { bpf_ringbuf_output(ring, record.cast_mut().cast(), size.into(), NO_WAKEUP) } == 0;
+    add_both((counter::ATTEMPTED, 1), (if sent { counter::SUBMITTED } else { counter::RING_FULL }, 1));
+    sent
 }

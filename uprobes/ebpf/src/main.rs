@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `sock_send`, `sock_recv` | tp_btf/sock_send_length, sock_recv_length (6.3) | mechanism (a): bytes of socket calls |
 //! | `sys_enter`, `sys_exit` | tp_btf/sys_enter, sys_exit (5.5) | mechanism (b): the same by system call |
+//! | `send_deep`, `recv_deep`, `exit_deep` | tail calls of `sock_send`, `sock_recv`, `sys_exit` | long calls ([`deep`]) |
 //! | `state` | tp_btf/inet_sock_set_state | begin and end of TCP connections |
 //! | `fork`, `exec`, `exit` | tp_btf/sched_process_* | selection follows processes |
 //! | `tls_*` | uprobes, uretprobes | plaintext of TLS libraries ([`tls`]) |
@@ -19,6 +20,7 @@ mod close;
 mod conn;
 mod copy;
 mod count;
+mod deep;
 mod http2;
 mod kernel;
 mod life;
@@ -36,6 +38,7 @@ use aya_ebpf::{
 };
 use sidelight_events::direction;
 
+use deep::Hook;
 use tls::{Length, Registers, role};
 
 /// A socket call that wrote has ended. 6.3, `net/socket.c: call_trace_sock_send_length`.
@@ -48,6 +51,24 @@ pub fn sock_send(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv(ctx: BtfTracePointContext) -> i32 {
     socket_length::ended(&ctx, direction::INGRESS)
+}
+
+/// The rest of `sock_send` for calls of connections that are captured deep.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn send_deep(ctx: BtfTracePointContext) -> i32 {
+    deep::run(&ctx, Hook::Send)
+}
+
+/// The same of `sock_recv`.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn recv_deep(ctx: BtfTracePointContext) -> i32 {
+    deep::run(&ctx, Hook::Recv)
+}
+
+/// The same of `sys_exit`.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn exit_deep(ctx: BtfTracePointContext) -> i32 {
+    deep::run(&ctx, Hook::Exit)
 }
 
 /// A system call begins. 5.5, `kernel/entry/common.c`.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use sidelight_events::{
     ConnKey,
@@ -11,6 +11,8 @@ use sidelight_events::{
 
 use crate::{
     conn::Conn,
+    deep::{HOOKS, PlaceKey, Work},
+    http2::Place,
     select::Tuple,
     syscall::{InFlight, Working},
     tls::{Inside, Object, ObjectKey},
@@ -46,6 +48,20 @@ pub static CALLS: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(2 * T
 /// Element 0: working memory of `sys_exit`, which the kernel never runs twice at a time on one CPU.
 #[map]
 pub static WORKING: PerCpuArray<Working> = PerCpuArray::with_max_entries(1, 0);
+/// Where the directions of HTTP/2 connections stand. When full the least used is forgotten: its calls are copied like those of
+/// other protocols.
+#[map]
+pub static PLACES: LruHashMap<PlaceKey, Place> = LruHashMap::with_max_entries(CONNECTIONS / 2, 0);
+/// By [`crate::deep::Hook`]: the call that is being copied by a program of [`crate::deep`].
+#[map]
+pub static DEEP: PerCpuArray<Work> = PerCpuArray::with_max_entries(HOOKS, 0);
+/// Element 0: the hook's program of [`crate::deep`]. One map each: programs of different hooks do not go together (6.12).
+#[map]
+pub static SEND_DEEP: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static RECV_DEEP: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static EXIT_DEEP: ProgramArray = ProgramArray::with_max_entries(1, 0);
 /// pid_tgid → the TLS call this thread is in.
 #[map]
 pub static TLS_INSIDE: LruHashMap<u64, Inside> = LruHashMap::with_max_entries(THREADS, 0);

@@ -3,6 +3,8 @@
 //! In: a `struct sock`, what kind it is, and a [`Call`]. Out: `Open` if the connection is new, then one `Data` record,
 //! or a counter that says why not.
 
+use core::ffi::c_void;
+
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use sidelight_events::{
     ConnKey, DataHeader, direction, flags, kind, layer,
@@ -11,8 +13,10 @@ use sidelight_events::{
 
 use crate::{
     conn::{self, Missing, Positions},
-    copy::{self, Buffers, Scratch},
-    count, http2,
+    copy::{self, Buffers, Scratch, layout},
+    count,
+    deep::{self, Hook},
+    http2::{self, Begin},
     kernel::{Memory, offset},
     select::{self, Verdict},
     tls,
@@ -75,6 +79,9 @@ pub struct Call {
     pub buffers: Buffers,
     /// See [`copy::data`].
     pub scratch: Option<*mut Scratch>,
+    /// The hook and its context.
+    pub hook: Hook,
+    pub ctx: *mut c_void,
 }
 
 /// CLOCK_MONOTONIC.
@@ -148,9 +155,8 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
     }
     count::add_both((counter::CALLS, 1), (counter::BYTES_PRESENTED, len));
     let policy = conn::policy(control, conn, key);
-    // The verifier has no room for it in the system-call hooks (which have a `scratch`).
-    let http2 = call.scratch.is_none() && positions.first && http2::begins(&call.buffers, call.len);
-    let deep = conn::is_deep(conn, http2);
+    let begin = if positions.first { http2::begins(&call.buffers, call.len) } else { Begin::Other };
+    let http2 = conn::is_http2(conn, begin != Begin::Other);
     if policy == policy::IGNORE || positions.unusable {
         return count::add(counter::BYTES_IGNORED, len);
     }
@@ -176,10 +182,13 @@ pub fn moved<M: Memory>(control: &Control, verdict: Verdict, sk: *const u8, kind
         reserved2: 0,
     };
     let buffers = match policy {
-        policy::FULL if !deep => call.buffers,
-        policy::FULL | policy::DEEP => call.buffers.deep(call.len),
+        policy::FULL | policy::DEEP => call.buffers,
         _ => Buffers::NONE,
     };
+    let long = policy == policy::DEEP && buffers.are_long(call.len);
+    if long || http2 && buffers.kind != layout::MESSAGES {
+        deep::hand_over(call.ctx, call.hook, &header, &buffers, begin);
+    }
     let lost = copy::data(header, buffers, call.scratch);
     if lost != 0 {
         count::add(counter::BYTES_LOST, u64::from(lost));

@@ -7,6 +7,7 @@
 //! the positions of TCP, and the next call after them is CONTENDED.
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     programs::BtfTracePointContext,
 };
@@ -15,6 +16,7 @@ use sidelight_events::{direction, mechanism};
 use crate::{
     conn,
     copy::Buffers,
+    deep::Hook,
     kernel::{Direct, Memory, offset},
     select::{self, Verdict},
     socket::{self, Call, MSG_OOB, MSG_TRUNC, NOT_THE_STREAM},
@@ -52,6 +54,8 @@ pub fn ended(ctx: &BtfTracePointContext, direction: u8) -> i32 {
         begin_ns: 0,
         buffers: if msg_flags & MSG_TRUNC != 0 { Buffers::NONE } else { buffers() },
         scratch: None,
+        hook: if direction == direction::EGRESS { Hook::Send } else { Hook::Recv },
+        ctx: ctx.as_ptr(),
     };
     let ino = conn::ino::<Direct>(sk);
     socket::moved::<Direct>(control, verdict, sk, Some(kind), ino, &call);

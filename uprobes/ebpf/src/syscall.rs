@@ -4,13 +4,14 @@
 //! and may close or replace this one during the call, the socket it stands for. At exit the bytes are there and so is the
 //! result. Out: a [`Call`], with the time it began.
 
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::{EbpfContext, programs::BtfTracePointContext};
 use sidelight_events::{direction, maps::counter, mechanism};
 
 use crate::{
     conn::ids,
     copy::{self, Buffers, Scratch, layout},
     count,
+    deep::Hook,
     kernel::{Direct, Files, Memory, Probe, offset},
     maps::{CALLS, WORKING},
     select::{self, Verdict},
@@ -228,7 +229,8 @@ pub fn exit(ctx: &BtfTracePointContext) -> i32 {
         )
     };
     let begin_ns = call.begin_ns;
-    let call = Call { tgid, tid, direction, mechanism: mechanism::SYSCALL, len, begin_ns, buffers, scratch };
+    let (hook, ctx) = (Hook::Exit, ctx.as_ptr());
+    let call = Call { tgid, tid, direction, mechanism: mechanism::SYSCALL, len, begin_ns, buffers, scratch, hook, ctx };
     socket::moved::<Probe>(control, verdict, sk as *const u8, None, ino, &call);
     0
 }

@@ -273,8 +273,8 @@ fn plaintext(control: &Control, tgid: u32, tid: u32, inside: &Inside, len: u32) 
     };
     // SAFETY: a u32 is read whole.
     let deep = len > MAX_CAPTURE as u32 && unsafe { POLICIES.get(conn) }.copied() == Some(policy::DEEP);
-    let buffers = Buffers::flat(inside.buffer);
-    let lost = copy::data(header, if deep { buffers.deep(len) } else { buffers }, None);
+    let buffers = if deep { Buffers::deep(inside.buffer) } else { Buffers::flat(inside.buffer) };
+    let lost = copy::data(header, buffers, None);
     if lost != 0 {
         count::add(counter::BYTES_LOST, u64::from(lost));
     }

@@ -26,7 +26,7 @@ pub const ABI_VERSION: u32 = 1;
 /// The most payload bytes one `Data` record carries; the rest of a longer call is CUT, with its true length.
 pub const MAX_CAPTURE: usize = 16 * 1024;
 
-/// The same of a connection whose policy is [`maps::policy::DEEP`].
+/// The most payload bytes of one call, in several records, of a connection whose policy is [`maps::policy::DEEP`].
 pub const MAX_DEEP: usize = 128 * 1024;
 
 /// Values of the `kind` byte.
@@ -121,7 +121,7 @@ pub struct DataHeader {
     pub flags: u16,
     /// Zero.
     pub reserved: u16,
-    /// Bytes copied behind this header: at most [`MAX_CAPTURE`] ([`MAX_DEEP`] by policy), never more than `true_len`.
+    /// Bytes copied behind this header: at most [`MAX_CAPTURE`] (older recordings: [`MAX_DEEP`]), never more than `true_len`.
     pub cap_len: u32,
     /// Bytes the call really moved.
     pub true_len: u32,

@@ -63,7 +63,8 @@ pub mod policy {
     pub const LENGTHS: u32 = 1;
     /// Nothing; bytes are counted as [`super::counter::BYTES_IGNORED`].
     pub const IGNORE: u32 = 2;
-    /// Up to [`crate::MAX_DEEP`] bytes of every call: for protocols whose messages may begin anywhere in it.
+    /// Up to [`crate::MAX_DEEP`] bytes of every call: for protocols whose messages may begin anywhere in it. A direction that began
+    /// as HTTP/2 before the kernel's eyes is followed frame by frame instead, whatever its length.
     pub const DEEP: u32 = 3;
 }
 

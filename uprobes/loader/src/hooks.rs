@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, ProgramArray},
 };
 use sidelight_events::{
     ConnKey,
@@ -43,6 +43,8 @@ pub(crate) struct Inner {
 /// The object in the kernel.
 pub(crate) struct Loaded {
     pub(crate) ebpf: Ebpf,
+    /// Tail calls; the kernel forgets them when nobody has these open.
+    pub(crate) _tails: Vec<ProgramArray<MapData>>,
     pub(crate) maps: multi::Maps,
 }
 

@@ -6,7 +6,7 @@ use std::{fs, io, process};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray, RingBuf},
     programs::{BtfTracePoint, ProgramError},
 };
 use sidelight_events::maps::{Control, mode};
@@ -177,7 +177,9 @@ fn load(options: Options) -> Result<Started, LoadError> {
         one(&mut ebpf, &btf, "end of processes", "exit", "sched_process_exit"),
         one(&mut ebpf, &btf, "begin and end of connections", "state", "inet_sock_set_state"),
     ];
-    rows.insert(0, sockets(&mut ebpf, &btf, attach)?);
+    let (sockets, deep) = sockets(&mut ebpf, &btf, attach)?;
+    let (row, tails) = long_calls(&mut ebpf, &btf, deep);
+    rows.splice(0..0, [sockets, row]);
     drop(btf);
     scan(&selection, &procs).map_err(named("PROCS"))?;
     let undecided: RingBuf<_> = map(&mut ebpf, "UNDECIDED")?;
@@ -193,7 +195,7 @@ fn load(options: Options) -> Result<Started, LoadError> {
         control: control.into(),
         counters,
         policies: policies.into(),
-        loaded: Some(Loaded { ebpf, maps }).into(),
+        loaded: Some(Loaded { ebpf, _tails: tails, maps }).into(),
         procs,
         decider: decider.into(),
     };
@@ -235,28 +237,63 @@ fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -
     T::try_from(map).map_err(|source| LoadError::Map { name, source })
 }
 
-/// Chooses between the two mechanisms.
-fn sockets(ebpf: &mut Ebpf, btf: &Btf, attach: Attach) -> Result<Row, LoadError> {
+/// A program that others call: its name, the tracepoint of those, the map it is put into.
+type Tail = (&'static str, &'static str, &'static str);
+
+/// Chooses between the two mechanisms; gives the programs it has for long calls.
+fn sockets(ebpf: &mut Ebpf, btf: &Btf, attach: Attach) -> Result<(Row, &'static [Tail]), LoadError> {
     const NAME: &str = "socket calls";
     const SOCKET: [(&str, &str); 2] = [("sock_send", "sock_send_length"), ("sock_recv", "sock_recv_length")];
     const SYSCALL: [(&str, &str); 2] = [("sys_exit", "sys_exit"), ("sys_enter", "sys_enter")];
+    const SOCKET_DEEP: [Tail; 2] =
+        [("send_deep", "sock_send_length", "SEND_DEEP"), ("recv_deep", "sock_recv_length", "RECV_DEEP")];
+    const SYSCALL_DEEP: [Tail; 1] = [("exit_deep", "sys_exit", "EXIT_DEEP")];
     let socket = if attach == Attach::Syscall { Err("not wanted".to_owned()) } else { all(ebpf, btf, SOCKET) };
     let refused = match socket {
         Ok(()) => {
             let why = "tracepoints sock_send_length and sock_recv_length".to_owned();
-            return Ok(Row { name: NAME, state: State::On, why });
+            return Ok((Row { name: NAME, state: State::On, why }, &SOCKET_DEEP));
         }
         Err(why) if attach == Attach::Socket => return Err(LoadError::NoSocketHook(why)),
         Err(why) => why,
     };
     all(ebpf, btf, SYSCALL).map_err(|why| LoadError::NoSocketHook(format!("{refused}; {why}")))?;
     let why = "tracepoints sys_enter and sys_exit".to_owned();
-    Ok(match attach {
+    let row = match attach {
         Attach::Syscall => Row { name: NAME, state: State::On, why },
         Attach::Auto | Attach::Socket => {
             Row { name: NAME, state: State::Degraded, why: format!("{why}, at a higher cost: {refused}") }
         }
-    })
+    };
+    Ok((row, &SYSCALL_DEEP))
+}
+
+/// The programs that the socket hooks call. Without them HTTP/2 is captured as any other protocol is.
+fn long_calls(ebpf: &mut Ebpf, btf: &Btf, tails: &[Tail]) -> (Row, Vec<ProgramArray<MapData>>) {
+    const NAME: &str = "frames of HTTP/2";
+    let mut kept = Vec::new();
+    for (program, tracepoint, array) in tails {
+        match tail(ebpf, btf, program, tracepoint, array) {
+            Ok(array) => kept.push(array),
+            Err(error) => return (Row { name: NAME, state: State::Off, why: explain(tracepoint, &error) }, kept),
+        }
+    }
+    (Row { name: NAME, state: State::On, why: "tail calls of the socket hooks".to_owned() }, kept)
+}
+
+fn tail(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    name: &str,
+    tracepoint: &str,
+    array: &'static str,
+) -> Result<ProgramArray<MapData>, ProgramError> {
+    let missing = |name: &str| ProgramError::InvalidName { name: name.to_owned() };
+    let mut array = ProgramArray::try_from(ebpf.take_map(array).ok_or_else(|| missing(array))?)?;
+    let program: &mut BtfTracePoint = ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?;
+    program.load(tracepoint, btf)?;
+    array.set(0, program.fd()?, 0)?;
+    Ok(array)
 }
 
 /// Both or none.

@@ -53,6 +53,7 @@ impl Maps {
             | Map::PerCpuArray(data)
             | Map::HashMap(data)
             | Map::LruHashMap(data)
+            | Map::ProgramArray(data)
             | Map::RingBuf(data) => Some(data.fd().as_fd().try_clone_to_owned().map(|fd| (name.to_owned(), fd))),
             _ => None,
         });

@@ -114,6 +114,7 @@ impl Call<'_> {
         match self.load.work.as_str() {
             "unary" => return self.run("Unary", Ask { size: 10, ..Ask::default() }, 1, 0).await,
             "large" => return self.run("Unary", Ask { size: 150_000, ..Ask::default() }, 1, 60_000).await,
+            "huge" => return self.run("Unary", Ask { size: 3_000_000, ..Ask::default() }, 1, 3_000_000).await,
             "deadline" => return self.run("Unary", Ask { delay: 60_000, ..Ask::default() }, 1, 0).await,
             "slow" => {
                 let ask = Ask { count: 2, size: 10, delay: 100, ..Ask::default() };
