@@ -12,7 +12,7 @@ use crate::{
 pub const LANGUAGES: [&str; 4] = ["go", "python", "rust", "node"];
 
 /// The service of the peers.
-const SERVICE: &str = "sidelight.test.Echo";
+pub const SERVICE: &str = "sidelight.test.Echo";
 
 /// How often each `METHOD STATUS` happened.
 pub type Counts = BTreeMap<String, u64>;

@@ -6,33 +6,22 @@ use std::{collections::BTreeSet, time::Duration};
 use sidelight_integration_tests::{
     compare::{room, scale},
     daemon::{Daemon, Stopped},
-    grpc::{Counts, Server, add, number},
+    grpc::{self, Counts, SERVICE, Server, add, number},
     scene::Scene,
     serial,
     spans::{Kind, Span},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
-const SERVICE: &str = "sidelight.test.Echo";
 
 /// What call number `i` of the work `mix` comes to, by `peers/README.md`, in gRPC's names.
 fn mix(i: usize) -> String {
-    let turn = i / 10;
-    let (method, status) = match i % 10 {
-        4 => ("Read", "OK"),
-        5 => {
-            const STATUSES: [&str; 5] =
-                ["NOT_FOUND", "INTERNAL", "PERMISSION_DENIED", "INVALID_ARGUMENT", "UNAUTHENTICATED"];
-            ("Unary", STATUSES[turn % 5])
-        }
-        6 => ("ServerStream", "OK"),
-        7 => ("ClientStream", "OK"),
-        8 => ("ClientStream", if turn.is_multiple_of(3) { "ABORTED" } else { "OK" }),
-        9 if turn.is_multiple_of(2) => ("Missing", "UNIMPLEMENTED"),
-        9 => ("ServerStream", "RESOURCE_EXHAUSTED"),
-        _ => ("Unary", "OK"),
-    };
-    format!("{SERVICE}/{method} {status}")
+    match i % 10 {
+        4 => format!("{SERVICE}/Read OK"),
+        // HTTP/1 has no calls in both directions at once.
+        8 => grpc::mix(i).replace("/BidiStream ", "/ClientStream "),
+        _ => grpc::mix(i),
+    }
 }
 
 /// Messages of both directions of that call, if it is a stream: more than one of either.

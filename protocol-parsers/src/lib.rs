@@ -35,6 +35,7 @@ pub mod redis;
 mod rpc;
 pub mod sql;
 mod swar;
+mod text;
 pub mod trace_context;
 mod trial;
 
