@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::{
+    fs::{CWD, Mode, mkfifoat},
+    process::{Pid, Signal, kill_process, test_kill_process},
+};
 
 use crate::wait_for;
 
@@ -87,6 +90,14 @@ impl Scene {
         let path = self.dir().join(name);
         fs::write(&path, content).unwrap();
         path
+    }
+
+    /// Makes a named pipe of the scene: its path, and the end to write to, which also reads, so that no opening waits.
+    pub fn pipe(&self, name: &str) -> (PathBuf, fs::File) {
+        let path = self.dir().join(name);
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        let end = fs::File::options().read(true).write(true).open(&path).unwrap();
+        (path, end)
     }
 
     /// Starts a command in the background.

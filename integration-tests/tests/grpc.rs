@@ -1,6 +1,6 @@
 //! gRPC in Go, Python, Rust and Node: the calls that server and client count themselves are the spans, by method and status.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use sidelight_integration_tests::{
     compare::{room, scale},
@@ -142,6 +142,15 @@ fn large_messages_lose_nothing_and_are_passed_over() {
     }
 }
 
+/// Runs a client that keeps its connection until both spans of each call are there: so the end of each call was written.
+fn held(scene: &mut Scene, server: &Server, language: &str, daemon: &Daemon, calls: usize, words: &str) -> Counts {
+    let (path, mut hold) = scene.pipe("hold");
+    let client = server.client(scene, language, &format!("calls={calls} {words} hold={}", path.display()));
+    daemon.wait_for_spans(2 * calls, LIMIT);
+    hold.write_all(b"\n").expect("the pipe has room");
+    grpc::counts(&scene.wait(&client))
+}
+
 #[test]
 fn a_call_cancelled_by_its_client_is_cancelled_on_both_sides() {
     let _one = serial();
@@ -149,7 +158,7 @@ fn a_call_cancelled_by_its_client_is_cancelled_on_both_sides() {
         let mut scene = Scene::new();
         let server = Server::start(&mut scene, language);
         let daemon = watch(&scene, &[]);
-        let answered = server.call(&mut scene, language, "calls=50 streams=10 work=cancel");
+        let answered = held(&mut scene, &server, language, &daemon, 50, "streams=10 work=cancel");
         assert_eq!(answered, Counts::from([("sidelight.test.Echo/ServerStream CANCELLED".to_owned(), 50)]));
         finish(scene, server, daemon, &answered, language);
     }
@@ -162,9 +171,8 @@ fn a_call_that_takes_too_long_says_so_and_lasts_to_its_deadline() {
         let mut scene = Scene::new();
         let server = Server::start(&mut scene, language);
         let daemon = watch(&scene, &[]);
-        let answered = server.call(&mut scene, language, "calls=20 streams=10 work=deadline");
+        let answered = held(&mut scene, &server, language, &daemon, 20, "streams=20 work=deadline");
         assert_eq!(answered.values().sum::<u64>(), 20, "{answered:?}");
-        daemon.wait_for_spans(40, LIMIT);
         let stopped = daemon.stop();
         server.stop(&mut scene);
         for kind in KINDS {
@@ -173,10 +181,10 @@ fn a_call_that_takes_too_long_says_so_and_lasts_to_its_deadline() {
                 // Which of the two clocks is first decides who ends the call and how: libraries differ from call to call.
                 let status = span.get("rpc.response.status_code");
                 assert!(["DEADLINE_EXCEEDED", "CANCELLED"].contains(&status), "{language} {kind:?} {span:?}");
+                // The client's clock begins before the head leaves; a busy machine may lie between.
+                let lasted = Duration::from_nanos(span.end - span.start);
+                assert!(lasted > Duration::from_millis(500), "{lasted:?}, {language} {kind:?} {span:?}");
             }
-            // Of a call that had to wait for the connection, head and end may leave together.
-            let waited = of_kind(&stopped.spans, kind).filter(|span| span.end - span.start > 250_000_000).count();
-            assert!(waited >= 15, "{waited} lasted to the deadline, {language} {kind:?}");
             assert_eq!(of_kind(&stopped.spans, kind).count(), 20, "{language} {kind:?}\n{}", stopped.stderr);
         }
         stopped.assert_nothing_lost();
@@ -209,13 +217,13 @@ fn joins(language: &str, trace: bool) -> Stopped {
     const CALLS: usize = 1000;
     let mut scene = Scene::new();
     let server = Server::start(&mut scene, language);
-    let go = scene.dir().join("go");
+    let (path, mut go) = scene.pipe("go");
     let trace = if trace { "trace=1" } else { "" };
-    let words = format!("calls={CALLS} streams=10 first={FIRST} go={} {trace}", go.display());
+    let words = format!("calls={CALLS} streams=10 first={FIRST} go={} {trace}", path.display());
     let client = server.client(&mut scene, language, &words);
     waits(&client);
     let daemon = watch(&scene, &[]);
-    scene.file("go", "");
+    go.write_all(b"\n").expect("the pipe has room");
     let answered = grpc::counts(&scene.wait(&client));
     assert_eq!(answered, mixed(0..CALLS), "{language}");
     // Until the protocol is recognised, of a call longer than 16 KiB the rest is not seen, and what cannot be told from another

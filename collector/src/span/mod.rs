@@ -11,7 +11,7 @@
 //! texts and row counts are taken out.
 //!
 //! A server's span ends with the last byte of its response; a client's with the last byte of either side; without a response
-//! with the last byte of the request.
+//! with the last byte of the request. The reset of an HTTP/2 stream by the server is its response.
 
 mod ids;
 

@@ -18,6 +18,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -252,7 +253,7 @@ func (c *client) work(name string, i int, ctx context.Context) {
 		c.call(ctx, "Unary", ask{size: 3_000_000}, 1, 3_000_000, false)
 		return
 	case "deadline":
-		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		c.call(ctx, "Unary", ask{delay: 60_000}, 1, 0, false)
 		return
@@ -289,6 +290,22 @@ func (c *client) work(name string, i int, ctx context.Context) {
 	}
 }
 
+// The time of a first call would else begin before there is a connection.
+func connect(conn *grpc.ClientConn) {
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
+		conn.WaitForStateChange(context.Background(), state)
+	}
+}
+
+// Until a named pipe gives a byte.
+func wait(path string) {
+	pipe, err := os.Open(path)
+	check(err)
+	_, err = pipe.Read(make([]byte, 1))
+	check(err)
+}
+
 func exists(file string) bool {
 	_, err := os.Stat(file)
 	return err == nil
@@ -298,6 +315,7 @@ func load(options map[string]string) {
 	conn, err := grpc.NewClient("passthrough:///127.0.0.1:"+options["port"], grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{})), grpc.WithNoProxy())
 	check(err)
+	connect(conn)
 	c := &client{conn: conn, seen: counts{of: map[string]int{}}}
 	var next atomic.Int64
 	var stopped atomic.Bool
@@ -328,11 +346,12 @@ func load(options map[string]string) {
 	if first := options["first"]; first != "" {
 		run(number(first, 0))
 		fmt.Println("waiting")
-		for !exists(options["go"]) {
-			time.Sleep(5 * time.Millisecond)
-		}
+		wait(options["go"])
 	}
 	run(number(options["calls"], 1))
+	if pipe := options["hold"]; pipe != "" {
+		wait(pipe)
+	}
 	conn.Close()
 	c.seen.print()
 }

@@ -116,7 +116,7 @@ function work(client, options, i) {
     case 'unary': return call(client, 'Unary', { size: 10 }, metadata);
     case 'large': return call(client, 'Unary', { size: 150000 }, metadata, { padding: 60000 });
     case 'huge': return call(client, 'Unary', { size: 3000000 }, metadata, { padding: 3000000 });
-    case 'deadline': return call(client, 'Unary', { delay: 60000 }, metadata, { deadline: 300 });
+    case 'deadline': return call(client, 'Unary', { delay: 60000 }, metadata, { deadline: 1000 });
     case 'slow': return call(client, 'ServerStream', { count: 2, size: 10, delay: 100 }, metadata);
     case 'cancel': return call(client, 'ServerStream', { count: 1, size: 10, delay: 60000 }, metadata, { cancelled: true });
   }
@@ -132,9 +132,18 @@ function work(client, options, i) {
   }
 }
 
+// Until a named pipe gives a byte.
+async function pipe(path) {
+  const file = await fs.promises.open(path);
+  await file.read(Buffer.alloc(1));
+  await file.close();
+}
+
 async function load(options) {
   const Client = grpc.makeGenericClientConstructor(METHODS, SERVICE);
   const client = new Client(`127.0.0.1:${options.port}`, grpc.credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 });
+  // the time of a first call would else begin before there is a connection
+  await new Promise((resolve, reject) => client.waitForReady(Date.now() + 20000, error => error ? reject(error) : resolve()));
   let next = 0;
   const run = async until => {
     const one = async () => {
@@ -145,9 +154,10 @@ async function load(options) {
   if (options.first) {
     await run(Number(options.first));
     console.log('waiting');
-    while (!fs.existsSync(options.go)) await new Promise(resolve => setTimeout(resolve, 5));
+    await pipe(options.go);
   }
   await run(Number(options.calls || 1));
+  if (options.hold) await pipe(options.hold);
   client.close();
   print();
 }

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import grpc
 
@@ -132,6 +131,8 @@ class Client:
     def __init__(self, options):
         self.options, self.seen = options, Counts()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{options['port']}", options=[("grpc.enable_http_proxy", 0)])
+        # the time of a first call would else begin before there is a connection
+        grpc.channel_ready_future(self.channel).result()
         make = {"Unary": self.channel.unary_unary, "Missing": self.channel.unary_unary, "ServerStream": self.channel.unary_stream,
                 "ClientStream": self.channel.stream_unary, "BidiStream": self.channel.stream_stream}
         self.methods = {name: how(f"/{SERVICE}/{name}") for name, how in make.items()}
@@ -161,7 +162,7 @@ class Client:
             case "huge":
                 return self.call("Unary", Ask(size=3_000_000), metadata, padding=3_000_000)
             case "deadline":
-                return self.call("Unary", Ask(delay=60_000), metadata, timeout=0.3)
+                return self.call("Unary", Ask(delay=60_000), metadata, timeout=1)
             case "slow":
                 return self.call("ServerStream", Ask(count=2, size=10, delay=100), metadata)
             case "cancel":
@@ -197,14 +198,21 @@ class Client:
             thread.join()
 
 
+def wait(path):
+    """Until a named pipe gives a byte."""
+    with open(path, "rb", buffering=0) as pipe:
+        pipe.read(1)
+
+
 def load(options):
     client, first = Client(options), int(options.get("first", 0))
     if first:
         client.run(0, first)
         print("waiting", flush=True)
-        while not os.path.exists(options["go"]):
-            time.sleep(0.005)
+        wait(options["go"])
     client.run(first, int(options.get("calls", 1)))
+    if "hold" in options:
+        wait(options["hold"])
     client.channel.close()
     client.seen.print()
 

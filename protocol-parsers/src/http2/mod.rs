@@ -312,6 +312,10 @@ impl Http2 {
     /// RST_STREAM.
     fn reset(&mut self, dir: Direction, id: u32, error: u32, place: &Place, out: &mut Output) {
         let (Some(requests), Some(stream)) = (self.asks(dir), self.streams.get(id)) else { return };
+        if !requests {
+            // Of a call that only waited, it is all there is of the answer, and the time it took.
+            stream.answered(place, out);
+        }
         stream.place(requests, place);
         if stream.response.ended {
             return self.streams.end(id, None, out);

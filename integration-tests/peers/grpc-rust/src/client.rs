@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::Read,
     path::Path,
     sync::{
         Arc,
@@ -20,6 +22,9 @@ use tonic::{
 };
 
 use crate::{Ask, Counts, Raw, SERVICE};
+
+/// Of the work `deadline`.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The options every worker reads.
 struct Load {
@@ -67,8 +72,8 @@ impl Call<'_> {
             _ => {
                 let mut request = self.request(message);
                 if self.load.work == "deadline" {
-                    request.set_timeout(Duration::from_millis(300));
-                    match tokio::time::timeout(Duration::from_millis(300), self.grpc.unary(request, path, Raw)).await {
+                    request.set_timeout(DEADLINE);
+                    match tokio::time::timeout(DEADLINE, self.grpc.unary(request, path, Raw)).await {
                         Ok(result) => result.map(drop),
                         Err(_) => Err(Status::deadline_exceeded("too late")),
                     }
@@ -168,6 +173,13 @@ async fn run(load: &Arc<Load>, channel: &Channel, streams: usize, until: usize) 
     load.next.store(until, Ordering::Relaxed);
 }
 
+/// Waits until a named pipe gives a byte.
+async fn wait(pipe: &str) {
+    let pipe = pipe.to_owned();
+    let read = || File::open(pipe)?.read_exact(&mut [0]);
+    tokio::task::spawn_blocking(read).await.unwrap().unwrap();
+}
+
 /// Makes the calls, then prints what came of them.
 pub async fn load(options: &HashMap<&str, &str>) {
     let number = |key: &str, otherwise| options.get(key).map_or(otherwise, |text| text.parse().unwrap());
@@ -184,14 +196,11 @@ pub async fn load(options: &HashMap<&str, &str>) {
     if first > 0 {
         run(&load, &channel, streams, first).await;
         println!("waiting");
-        while !Path::new(options["go"]).exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait(options["go"]).await;
     }
     run(&load, &channel, streams, number("calls", 1)).await;
-    if load.work == "cancel" {
-        // The frames that say so are written by a task of tonic's own, which ends with the program.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    if let Some(pipe) = options.get("hold") {
+        wait(pipe).await;
     }
     drop(channel);
     load.seen.print();

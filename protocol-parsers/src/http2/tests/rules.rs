@@ -2,7 +2,7 @@
 
 use super::script::{expect, feed, lines};
 use super::talk::{CLIENT, SERVER, Talk, frame, message};
-use crate::contract::Role;
+use crate::contract::{KernelTime, Role};
 use crate::http2::frame::{flag, kind};
 use crate::proof::{Heals, Proof};
 
@@ -81,10 +81,23 @@ fn a_reset_ends_a_stream() {
         &[
             "grpc s.S/M shop.example:50051 1 >1 <?",
             "grpc s.S/M shop.example:50051 14 >1 <0",
-            "GET /a shop.example - >0 [closed]",
+            "GET /a shop.example - >0 <0 [closed]",
             "GET /b shop.example 200 >0 <? [closed]",
         ],
     );
+}
+
+#[test]
+fn a_reset_by_either_side_is_when_a_call_ended() {
+    for who in [CLIENT, SERVER] {
+        let mut talk = Talk::greeted();
+        talk.call(1, "/s.S/M").data(CLIENT, 1, true, &message(1)).get(3, "/meanwhile").reset(who, 1, 8);
+        let feed = feed(&talk, Role::Server);
+        let call = feed.done().next().expect("the call");
+        let side = call.response.unwrap_or(call.request);
+        let mark = side.last;
+        assert_eq!((mark.time, call.response.is_some()), (KernelTime(feed.now), who == SERVER));
+    }
 }
 
 #[test]
