@@ -17,6 +17,11 @@ impl Span {
     pub fn first(self, len: u32) -> Self {
         Self { end: self.end.min(self.start.saturating_add(len)), ..self }
     }
+
+    /// In bytes.
+    pub(crate) fn len(self) -> usize {
+        self.end.saturating_sub(self.start) as usize
+    }
 }
 
 /// All strings of one exchange, in one owned buffer addressed by [`Span`]s.
@@ -70,10 +75,13 @@ impl Text {
         span(start, self.bytes.len())
     }
 
-    /// Appends what `build` appends to it: a string that is made in place.
-    pub(crate) fn write(&mut self, build: impl FnOnce(&mut String)) -> Span {
-        let start = self.bytes.len();
-        build(&mut self.bytes);
+    /// Appends what `build` appends to it: a string that is made in place. What is not UTF-8 becomes U+FFFD.
+    pub(crate) fn write(&mut self, build: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let mut bytes = std::mem::take(&mut self.bytes).into_bytes();
+        let start = bytes.len();
+        build(&mut bytes);
+        self.bytes =
+            String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         span(start, self.bytes.len())
     }
 

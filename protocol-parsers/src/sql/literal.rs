@@ -63,11 +63,15 @@ pub(super) fn class(byte: u8) -> Class {
 /// The eight bytes there; zeros behind the end.
 #[inline]
 pub(super) fn eight(bytes: &[u8], at: usize) -> u64 {
-    let rest = bytes.get(at..).unwrap_or_default();
-    match rest.first_chunk::<8>() {
+    match bytes.get(at..at + 8).and_then(<[u8]>::first_chunk) {
         Some(eight) => u64::from_le_bytes(*eight),
-        None => rest.iter().rev().fold(0, |eight, byte| eight << 8 | u64::from(*byte)),
+        None => last(bytes.get(at..).unwrap_or_default()),
     }
+}
+
+#[cold]
+fn last(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |eight, byte| eight << 8 | u64::from(*byte))
 }
 
 /// Which bytes belong to a word (letters, digits, `_`, `$` and high bytes): one bit each for 64 bytes from a place on. To look
@@ -84,18 +88,30 @@ impl Words {
         Self { start, bits: word_bits(bytes, start) }
     }
 
-    /// How many bytes of a word stand there. A longer one than 64 is told in parts.
-    #[inline]
-    pub(super) fn len(&mut self, bytes: &[u8], at: usize) -> usize {
+    /// Where the bytes of a word end that stand there.
+    #[inline(always)]
+    pub(super) fn end(&mut self, bytes: &[u8], at: usize) -> usize {
         let passed = at.wrapping_sub(self.start);
         if passed < 64 {
             let len = (!(self.bits >> passed)).trailing_zeros() as usize;
             if passed + len < 64 {
-                return len;
+                return at + len;
             }
         }
-        *self = Self::new(bytes, at);
-        (!self.bits).trailing_zeros() as usize
+        self.far_end(bytes, at)
+    }
+
+    #[inline(never)]
+    fn far_end(&mut self, bytes: &[u8], at: usize) -> usize {
+        let mut at = at;
+        loop {
+            *self = Self::new(bytes, at);
+            let len = (!self.bits).trailing_zeros() as usize;
+            at += len;
+            if len < 64 {
+                return at;
+            }
+        }
     }
 }
 
@@ -135,8 +151,17 @@ pub(super) enum Escapes {
 
 /// Behind the quote that ends what begins at `open`; `None`: there is none, or which it is cannot be told. `foreign`: the bytes
 /// are of an encoding that is not known.
+#[inline]
 pub(super) fn string_end(bytes: &[u8], open: usize, escapes: Escapes, foreign: bool) -> Option<usize> {
     let quote = *bytes.get(open)?;
+    // Without a backslash before its first quote, and with one quote there, it ends whatever the escapes are.
+    let at = open + 1 + swar::either(bytes.get(open + 1..)?, quote, b'\\')?;
+    let plain = bytes.get(at) == Some(&quote) && bytes.get(at + 1) != Some(&quote);
+    if plain { Some(at + 1) } else { escaped_end(bytes, open, quote, escapes, foreign) }
+}
+
+#[inline(never)]
+fn escaped_end(bytes: &[u8], open: usize, quote: u8, escapes: Escapes, foreign: bool) -> Option<usize> {
     let mut at = open + 1;
     loop {
         let rest = bytes.get(at..)?;
@@ -187,20 +212,47 @@ pub(super) fn is_number(bytes: &[u8], at: usize) -> bool {
 
 /// Behind the number that begins at `start`, with its sign. Letters directly behind belong to it: exponent, hexadecimal digits,
 /// or something that no server takes.
+#[inline]
 pub(super) fn number_end(bytes: &[u8], start: usize) -> usize {
     let signed = matches!(bytes.get(start), Some(b'+' | b'-'));
-    let mut at = start + usize::from(signed);
-    let decimal = !matches!(bytes.get(at..), Some([b'0', b'x' | b'X', ..]));
-    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
+    let digits = start + usize::from(signed);
+    // Most are short and of digits with at most one dot.
+    let mut at = digits + leading_digits(eight(bytes, digits));
+    if bytes.get(at) == Some(&b'.') {
+        at += 1 + leading_digits(eight(bytes, at + 1));
     }
+    if bytes.get(at).is_some_and(of_number) { long_number_end(bytes, digits, at) } else { at }
+}
+
+/// From `at` on, a place in the number whose digits begin at `digits`.
+#[inline(never)]
+fn long_number_end(bytes: &[u8], digits: usize, at: usize) -> usize {
+    let decimal = !matches!(bytes.get(digits..), Some([b'0', b'x' | b'X', ..]));
+    let mut at = at;
     loop {
-        at += match bytes.get(at..) {
-            Some([b'e' | b'E', b'+' | b'-', b'0'..=b'9', ..]) if decimal => 2,
-            Some([byte, ..]) if matches!(class(*byte), Class::Digit | Class::Dot | Class::Letter) => 1,
+        while bytes.get(at).is_some_and(of_number) {
+            at += 1;
+        }
+        // The sign of an exponent.
+        match bytes.get(at - 1..) {
+            Some([b'e' | b'E', b'+' | b'-', b'0'..=b'9', ..]) if decimal => at += 1,
             _ => return at,
-        };
+        }
     }
+}
+
+#[inline]
+fn of_number(byte: &u8) -> bool {
+    matches!(class(*byte), Class::Digit | Class::Dot | Class::Letter)
+}
+
+/// How many of eight bytes are digits, from the first on.
+#[inline]
+fn leading_digits(eight: u64) -> usize {
+    let digits = eight ^ u64::from_le_bytes([b'0'; 8]);
+    // A byte above 9 comes to 128 or more; it may carry, but only behind itself.
+    let others = (digits.wrapping_add(u64::from_le_bytes([0x76; 8])) | digits) & u64::from_le_bytes([0x80; 8]);
+    (others.trailing_zeros() / 8) as usize
 }
 
 /// How long the inside of a comment is.
@@ -223,6 +275,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn digits_are_counted_up_to_the_first_other_byte() {
+        for (at, other) in (0..8).flat_map(|at| (0..=255).map(move |other| (at, other))) {
+            let mut bytes = *b"09182736";
+            (bytes[at], bytes[7]) = (other, b'a');
+            let expected = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            assert_eq!(leading_digits(u64::from_le_bytes(bytes)), expected, "{bytes:?}");
+        }
+        assert_eq!(leading_digits(u64::from_le_bytes(*b"09182736")), 8);
+    }
+
+    #[test]
     fn words_are_measured_as_their_classes_say() {
         for byte in 0..=255 {
             for at in 0..72 {
@@ -231,13 +294,9 @@ mod tests {
                 for start in [0, 1, 63, 64] {
                     let expected = bytes[start..].iter().position(|byte| class(*byte) > Class::Dollar);
                     let mut words = Words::new(&bytes, 0);
-                    let (mut end, mut len) = (start, 64);
-                    while len == 64 {
-                        len = words.len(&bytes, end);
-                        end += len;
-                    }
+                    let end = words.end(&bytes, start);
                     assert_eq!(end - start, expected.unwrap_or(72 - start), "{at} {byte}");
-                    assert_eq!(words.len(&bytes, end), 0);
+                    assert_eq!(words.end(&bytes, end), end);
                 }
             }
         }

@@ -38,17 +38,41 @@ impl<const N: usize> Parts<N> {
     }
 }
 
+/// How many brackets are open.
+#[derive(Clone, Copy)]
+pub(super) struct Depth {
+    open: u32,
+    /// Its bit in [`Depths`].
+    bit: u64,
+}
+
+impl Depth {
+    pub(super) const OUTERMOST: Self = Self { open: 0, bit: 1 };
+
+    pub(super) fn is_outermost(self) -> bool {
+        self.open == 0
+    }
+
+    pub(super) fn deeper(self) -> Self {
+        Self { open: self.open + 1, bit: self.bit << 1 }
+    }
+
+    pub(super) fn shallower(self) -> Self {
+        let open = self.open.saturating_sub(1);
+        Self { open, bit: 1_u64.checked_shl(open).unwrap_or(0) }
+    }
+}
+
 /// Sets of bracket depths below 64, as bits.
 #[derive(Default)]
 pub(super) struct Depths(u64);
 
 impl Depths {
-    pub(super) fn set(&mut self, depth: u32, on: bool) {
-        let bit = 1_u64.checked_shl(depth).unwrap_or(0);
-        self.0 = if on { self.0 | bit } else { self.0 & !bit };
+    pub(super) fn set(&mut self, depth: Depth, on: bool) {
+        self.0 = if on { self.0 | depth.bit } else { self.0 & !depth.bit };
     }
 
-    pub(super) fn has(&self, depth: u32) -> bool {
-        self.0 & 1_u64.checked_shl(depth).unwrap_or(0) != 0
+    pub(super) fn has(&self, depth: Depth) -> bool {
+        self.0 & depth.bit != 0
     }
 }

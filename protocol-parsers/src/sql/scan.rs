@@ -15,29 +15,21 @@ use super::{Dialect, Digest};
 use crate::exchange::{Text, TraceContext};
 
 pub(super) fn digest(sql: &[u8], dialect: Dialect, whole: bool, text: &mut Text) -> Digest {
-    let (sql, whole, foreign) = match std::str::from_utf8(sql) {
-        Ok(sql) => (Cow::Borrowed(sql), whole, false),
-        Err(error) => match sql.split_at(error.valid_up_to()) {
-            // Cut inside a character.
-            (valid, _) if !whole && error.error_len().is_none() => (String::from_utf8_lossy(valid), false, false),
-            _ => (String::from_utf8_lossy(sql), whole, true),
-        },
-    };
+    let (sql, whole, foreign) = decoded(sql, whole);
     // A word at which the text was cut may go on, or be the prefix of a string: it is not read.
     let is_word = |byte: &u8| class(*byte) <= Class::Dollar || *byte == b'.';
-    let read =
-        if whole { sql.len() } else { sql.as_bytes().iter().rposition(|byte| !is_word(byte)).map_or(0, |at| at + 1) };
-    let sql = sql.get(..read).unwrap_or_default();
+    let read = if whole { sql.len() } else { sql.iter().rposition(|byte| !is_word(byte)).map_or(0, |at| at + 1) };
+    let bytes = sql.get(..read).unwrap_or_default();
     // The text gets no longer but for the mark at its end; the summary is made of parts of it.
-    text.reserve(sql.len() + 1 + sql.len().min(256));
+    text.reserve(bytes.len() + 1 + bytes.len().min(256));
     let mut summary = Summary::new();
     let mut comments = Comments::default();
-    let query = text.write(|out| {
+    let mut query = 0;
+    let both = text.write(|out| {
         let from = out.len();
-        let bytes = sql.as_bytes();
         let (summary, comments) = (&mut summary, &mut comments);
         Scan {
-            all: sql,
+            all: bytes,
             bytes,
             dialect,
             foreign,
@@ -50,24 +42,39 @@ pub(super) fn digest(sql: &[u8], dialect: Dialect, whole: bool, text: &mut Text)
             comments,
         }
         .run();
-    });
-    let mut parts = 0;
-    let summary = text.write(|out| {
+        query = out.len() - from;
         for part in summary.parts() {
-            if parts > 0 {
-                out.push(' ');
-            }
-            out.push_str(sql.get(part).unwrap_or_default());
-            parts += 1;
+            out.extend_from_slice(bytes.get(part).unwrap_or_default());
+            out.push(b' ');
         }
+        // Behind the last part.
+        out.truncate(out.len() - usize::from(out.len() - from > query));
     });
+    let summary = text.part(both, query..both.len()).filter(|summary| summary.len() > 0);
+    let query = text.part(both, 0..query).unwrap_or_default();
     // Several: which is the parent is not known.
     let context = comments.last.filter(|_| comments.count == 1).map(|(context, state)| {
-        let state = state.and_then(|at| comment::state(sql.as_bytes().get(at)?));
+        let state = state.and_then(|at| comment::state(bytes.get(at)?));
         let state = state.and_then(|(state, len)| Some(text.push(state.get(..len)?)));
         TraceContext { state, ..context }
     });
-    Digest { query, summary: (parts > 0).then_some(summary), context }
+    Digest { query, summary, context }
+}
+
+/// A text as UTF-8, whether it is whole, and whether it was of another encoding.
+fn decoded(sql: &[u8], whole: bool) -> (Cow<'_, [u8]>, bool, bool) {
+    let lossy = |sql| match String::from_utf8_lossy(sql) {
+        Cow::Borrowed(sql) => Cow::Borrowed(sql.as_bytes()),
+        Cow::Owned(sql) => Cow::Owned(sql.into_bytes()),
+    };
+    match std::str::from_utf8(sql) {
+        Ok(sql) => (Cow::Borrowed(sql.as_bytes()), whole, false),
+        Err(error) => match sql.split_at(error.valid_up_to()) {
+            // Cut inside a character.
+            (valid, _) if !whole && error.error_len().is_none() => (lossy(valid), false, false),
+            _ => (lossy(sql), whole, true),
+        },
+    }
 }
 
 /// Trace contexts in comments: the last one with the place of its state, and how many there are.
@@ -79,7 +86,7 @@ struct Comments {
 
 struct Scan<'a> {
     /// The whole text.
-    all: &'a str,
+    all: &'a [u8],
     /// What of it is read now: all, or up to the end of an executable comment.
     bytes: &'a [u8],
     dialect: Dialect,
@@ -91,7 +98,7 @@ struct Scan<'a> {
     copied: usize,
     /// Where the query begins in `out`.
     from: usize,
-    out: &'a mut String,
+    out: &'a mut Vec<u8>,
     summary: &'a mut Summary,
     comments: &'a mut Comments,
 }
@@ -100,6 +107,7 @@ struct Scan<'a> {
 struct Masked(usize);
 
 impl Scan<'_> {
+    #[inline(never)]
     fn run(&mut self) {
         match self.tokens() {
             Ok(()) => {
@@ -119,8 +127,8 @@ impl Scan<'_> {
 
     /// A `?` at the end, unless there is one.
     fn mark(&mut self) {
-        if !self.out.get(self.from..).is_some_and(|out| out.ends_with('?')) {
-            self.out.push('?');
+        if !self.out.get(self.from..).is_some_and(|out| out.ends_with(b"?")) {
+            self.out.push(b'?');
         }
     }
 
@@ -142,7 +150,7 @@ impl Scan<'_> {
             // The most frequent by far are told by a branch of their own, which is foreseen better than a jump by table.
             if first.is_ascii_alphabetic() {
                 let end = self.word_end(at);
-                let word = Word::of(literal::eight(self.bytes, at), self.bytes.get(at..end).unwrap_or_default());
+                let word = Word::of(self.bytes, at, end - at);
                 at = if self.summary.passes_over(word) { end } else { self.word_that_matters(at, end, word)? };
                 continue;
             }
@@ -182,7 +190,7 @@ impl Scan<'_> {
 
     /// Reads on at `at`, up to `end`.
     fn read(&mut self, end: usize, at: usize) {
-        self.bytes = self.all.as_bytes().get(..end).unwrap_or_default();
+        self.bytes = self.all.get(..end).unwrap_or_default();
         self.words = Words::new(self.bytes, at);
     }
 
@@ -213,29 +221,43 @@ impl Scan<'_> {
         if self.out.len() == self.from {
             run = run.trim_ascii_start();
         }
-        self.out.push_str(run);
+        self.out.extend_from_slice(run);
         self.copied = to;
     }
 
     /// Writes `?` for a literal.
+    #[inline(always)]
     fn mask(&mut self, at: Range<usize>) -> usize {
-        self.copy(at.start);
-        self.out.push('?');
+        let len = at.start - self.copied;
+        // Between two values there is most often little: it is written in one piece with the mark, and what is too much is zeros.
+        if len < 8 && self.out.len() > self.from && self.out.capacity() - self.out.len() >= 8 {
+            let run = literal::eight(self.all, self.copied) & !(u64::MAX << (8 * len));
+            self.out.extend_from_slice(&(run | u64::from(b'?') << (8 * len)).to_le_bytes());
+            self.out.truncate(self.out.len() - (7 - len));
+        } else {
+            self.copy_and_mark(at.start);
+        }
         self.copied = at.end;
         self.summary.literal();
         at.end
     }
 
+    #[inline(never)]
+    fn copy_and_mark(&mut self, to: usize) {
+        self.copy(to);
+        self.out.push(b'?');
+    }
+
     /// Leaves a comment out. A space takes its place where something else would grow together.
     fn comment(&mut self, at: Range<usize>) -> usize {
         self.copy(at.start);
-        let before = self.out.as_bytes().get(self.from..).and_then(<[u8]>::last);
-        let after = self.all.as_bytes().get(at.end);
+        let before = self.out.get(self.from..).and_then(<[u8]>::last);
+        let after = self.all.get(at.end);
         if let (Some(before), Some(after)) = (before, after)
             && class(*before) != Class::Space
             && class(*after) != Class::Space
         {
-            self.out.push(' ');
+            self.out.push(b' ');
         }
         self.copied = at.end;
         at.end
@@ -287,19 +309,11 @@ impl Scan<'_> {
     /// The end of a run of letters, digits, `_`, `$` and high bytes; with dots between names.
     #[inline(always)]
     fn word_end(&mut self, start: usize) -> usize {
-        let mut at = start;
-        loop {
-            match self.words.len(self.bytes, at) {
-                64 => at += 64,
-                len => {
-                    at += len;
-                    if self.byte(at) != b'.' || class(self.byte(at + 1)) != Class::Letter {
-                        return at;
-                    }
-                    at += 1;
-                }
-            }
+        let mut end = self.words.end(self.bytes, start);
+        while self.byte(end) == b'.' && class(self.byte(end + 1)) == Class::Letter {
+            end = self.words.end(self.bytes, end + 1);
         }
+        end
     }
 
     /// One that begins with `_`, `$` or a high byte: none that matters but for its place.
@@ -345,7 +359,13 @@ impl Scan<'_> {
         Ok(end)
     }
 
-    fn quoted_end(&self, start: usize, open: usize) -> Result<usize, Masked> {
+    fn quoted_end(&mut self, start: usize, open: usize) -> Result<usize, Masked> {
+        // Most hold nothing but what a word may hold.
+        let end = self.words.end(self.bytes, open + 1);
+        let quote = self.byte(open);
+        if !self.foreign && self.byte(end) == quote && self.byte(end + 1) != quote {
+            return Ok(end + 1);
+        }
         literal::quoted_end(self.bytes, open, self.foreign).ok_or(Masked(start))
     }
 
@@ -357,6 +377,18 @@ impl Scan<'_> {
             Dialect::Postgresql => Escapes::Unknown { whole: self.whole },
         };
         let before = self.bytes.get(self.copied..open).unwrap_or_default();
+        let (prefix, escapes) = match before.last() {
+            Some(last) if class(*last) == Class::Letter || *last == b'&' => self.prefix(before, usual),
+            _ => (0, usual),
+        };
+        let start = open - prefix;
+        let end = literal::string_end(self.bytes, open, escapes, self.foreign).ok_or(Masked(start))?;
+        Ok(self.mask(start..end))
+    }
+
+    /// How much of what stands before a string belongs to it, and what that says of its escapes.
+    #[inline(never)]
+    fn prefix(&self, before: &[u8], usual: Escapes) -> (usize, Escapes) {
         let (prefix, escapes) = match before {
             [.., b'e' | b'E'] if self.dialect == Dialect::Postgresql => (1, Escapes::Backslash),
             [.., b'u' | b'U', b'&'] if self.dialect == Dialect::Postgresql => (2, Escapes::Doubling),
@@ -365,12 +397,10 @@ impl Scan<'_> {
         };
         // It must be the whole word.
         let ends_word = before.iter().rev().nth(prefix).is_some_and(|byte| class(*byte) <= Class::Dollar);
-        let (prefix, escapes) = if prefix > 0 && ends_word { (0, usual) } else { (prefix, escapes) };
-        let start = open - prefix;
-        let end = literal::string_end(self.bytes, open, escapes, self.foreign).ok_or(Masked(start))?;
-        Ok(self.mask(start..end))
+        if prefix > 0 && ends_word { (0, usual) } else { (prefix, escapes) }
     }
 
+    #[inline(always)]
     fn number(&mut self, start: usize) -> usize {
         self.mask(start..literal::number_end(self.bytes, start))
     }

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::parts::{Depths, Parts};
+use super::parts::{Depth, Depths, Parts};
 use super::words::Word;
 
 /// Common table expressions whose names are known.
@@ -45,7 +45,7 @@ pub(super) struct Summary {
     last: Word,
     /// The newest operation of the statement.
     operation: Word,
-    depth: u32,
+    depth: Depth,
     /// Depths at which a `FROM` would name tables.
     selecting: Depths,
     /// Depths at which a comma separates tables.
@@ -72,7 +72,7 @@ impl Summary {
             expect: Expect::Operation,
             last: Word::Other,
             operation: Word::Other,
-            depth: 0,
+            depth: Depth::OUTERMOST,
             selecting: Depths::default(),
             listing: Depths::default(),
             with: Depths::default(),
@@ -96,12 +96,12 @@ impl Summary {
         self.late || matches!(self.expect, Expect::Target | Expect::Defined)
     }
 
-    /// Whether a word, or a name with dots, means nothing here; else it is to be given to [`Self::word`].
-    #[inline]
+    /// Whether a word, or a name with dots, means nothing here but to what follows it; else it is to be given to [`Self::word`].
+    #[inline(always)]
     pub(super) fn passes_over(&mut self, word: Word) -> bool {
-        let nothing = word == Word::Other && self.expect == Expect::Any && !self.late;
+        let nothing = !word.is_clause() && self.expect == Expect::Any && !self.late;
         if nothing {
-            self.last = Word::Other;
+            self.last = word;
         }
         nothing
     }
@@ -177,7 +177,7 @@ impl Summary {
             }
             Expect::Any | Expect::Operation => {}
         }
-        if self.late && self.depth == 0 {
+        if self.late && self.depth.is_outermost() {
             return self.late_target(sql, at, word);
         }
         self.clause(word, at);
@@ -206,7 +206,7 @@ impl Summary {
                 self.listing.set(depth, true);
                 self.expect = Expect::Target;
             }
-            Word::Using if depth == 0 && matches!(self.operation, Word::Delete | Word::Merge) => {
+            Word::Using if depth.is_outermost() && matches!(self.operation, Word::Delete | Word::Merge) => {
                 self.expect = Expect::Target;
             }
             Word::Union | Word::Intersect | Word::Except => {
@@ -243,7 +243,7 @@ impl Summary {
                 return false;
             }
             // The rows of a common table expression.
-            Word::Values if depth > 0 => return false,
+            Word::Values if !depth.is_outermost() => return false,
             Word::Insert
             | Word::Replace
             | Word::Merge
@@ -430,13 +430,14 @@ impl Summary {
                 self.expect = Expect::Any;
                 self.ctes.push(at);
             }
-            _ if self.late && self.depth == 0 => self.target(sql, at),
+            _ if self.late && self.depth.is_outermost() => self.target(sql, at),
             _ => {}
         }
         self.last = Word::Other;
     }
 
     /// A literal or a placeholder.
+    #[inline(always)]
     pub(super) fn literal(&mut self) {
         match self.expect {
             Expect::Target => self.expect = Expect::Any,
@@ -468,7 +469,7 @@ impl Summary {
             Expect::Target if self.last == Word::Using => Expect::Any,
             expect => expect,
         };
-        self.depth += 1;
+        self.depth = self.depth.deeper();
         self.selecting.set(self.depth, false);
         self.with.set(self.depth, false);
         self.listing.set(self.depth, inner == Expect::Target);
@@ -477,7 +478,7 @@ impl Summary {
     }
 
     pub(super) fn close(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
+        self.depth = self.depth.shallower();
         self.expect = match self.expect {
             Expect::Inner => Expect::Inner,
             _ if self.with.has(self.depth) => Expect::Operation,

@@ -1,5 +1,7 @@
 //! The words of SQL that say what a statement does and to what. In: a word of any case. Out: [`Word`].
 
+use super::literal::eight;
+
 /// The longest word below.
 const LONGEST: usize = 13;
 
@@ -29,41 +31,49 @@ const fn slot(key: u64) -> usize {
 }
 
 macro_rules! words {
-    ($($word:ident)*) => {
+    ({$($clause:ident)*} $($word:ident)*) => {
         /// A word that matters.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[expect(non_camel_case_types, reason = "the words have underscores")]
         pub(super) enum Word {
+            $($clause,)*
+            $($word,)*
             /// Any other.
             Other,
-            $($word,)*
         }
+
+        /// How many mean something wherever they stand.
+        const CLAUSES: usize = [$(Word::$clause),*].len();
 
         /// Each word with its key and what follows the key.
         static WORDS: &[(u64, &[u8], Word)] =
-            &[$((key(stringify!($word).as_bytes()), tail(stringify!($word).as_bytes()), Word::$word),)*];
+            &[$(entry(stringify!($clause), Word::$clause),)* $(entry(stringify!($word), Word::$word),)*];
 
-        const TEXTS: &[&str] = &[$(stringify!($word),)*];
+        const TEXTS: &[&str] = &[$(stringify!($clause),)* $(stringify!($word),)*];
     };
 }
 
 words! {
-    Abort Aggregate Alter Analyze As Begin Binlog Call Change Check Checkpoint Checksum Close Cluster Collation Column Comment
+    {
+        Begin Except For From Group Having Intersect Into Join Limit Offset Order Returning Select Set Straight_Join Union Using
+        Where Window
+    }
+    Abort Aggregate Alter Analyze As Binlog Call Change Check Checkpoint Checksum Close Cluster Collation Column Comment
     Commit Concurrent Concurrently Copy Create Data Database Deallocate Declare Delayed Delete Desc Describe Discard Distinct
-    Do Domain Drop End Event Except Exec Execute Exists Explain Extension Fetch Flush For Freeze From Full Function Grant
-    Group Having High_Priority If Ignore Index Infile Insert Install Intersect Into Join Kill Language Lateral Limit Listen
-    Load Local Lock Low_Priority Materialized Merge Move Not Notify Offset On Only Operator Optimize Order Package Policy
-    Prepare Procedure Publication Purge Quick Refresh Reindex Reassign Release Rename Repair Replace Reset Returning Revoke
-    Role Rollback Rule Savepoint Schema Select Sequence Server Set Show Start Statistics Straight_Join Subscription System
-    Table Tables Tablespace Transaction Trigger Truncate Type Union Uninstall Unlisten Unlock Update Use User Using Vacuum
-    Values Verbose View Where Window With Xa
+    Do Domain Drop End Event Exec Execute Exists Explain Extension Fetch Flush Freeze Full Function Grant High_Priority If
+    Ignore Index Infile Insert Install Kill Language Lateral Listen Load Local Lock Low_Priority Materialized Merge Move Not
+    Notify On Only Operator Optimize Package Policy Prepare Procedure Publication Purge Quick Refresh Reindex Reassign Release
+    Rename Repair Replace Reset Revoke Role Rollback Rule Savepoint Schema Sequence Server Show Start Statistics Subscription
+    System Table Tables Tablespace Transaction Trigger Truncate Type Uninstall Unlisten Unlock Update Use User Vacuum Values
+    Verbose View With Xa
 }
 
-const fn tail(text: &[u8]) -> &[u8] {
-    match text.split_at_checked(8) {
+const fn entry(text: &'static str, word: Word) -> (u64, &'static [u8], Word) {
+    let tail: &[u8] = match text.as_bytes().split_at_checked(8) {
         Some((_, tail)) => tail,
         None => &[],
-    }
+    };
+    (key(text.as_bytes()), tail, word)
 }
 
 /// For each slot the first of its words, and for each word the next of its slot, counted from 1; 0: none.
@@ -86,43 +96,48 @@ static SLOTS: [u8; 1 << SLOTS_BITS] = chains().0;
 static NEXT: [u8; TEXTS.len()] = chains().1;
 
 impl Word {
-    /// Which word `text` is, whose first eight bytes (or all of them, then zeros) are `head`.
+    /// Which word stands at a place of a text and is so long.
     #[inline(always)]
-    pub(super) fn of(head: u64, text: &[u8]) -> Self {
-        let mask = MASKS.get(text.len().min(8)).copied().unwrap_or(u64::MAX);
-        let key = (head | LOWER) & mask;
+    pub(super) fn of(text: &[u8], at: usize, len: usize) -> Self {
+        let mask = MASKS.get(len.min(8)).copied().unwrap_or(u64::MAX);
+        let key = (eight(text, at) | LOWER) & mask;
         let mut candidate = SLOTS.get(slot(key)).copied().unwrap_or(0);
         while let Some(index) = usize::from(candidate).checked_sub(1) {
             match WORDS.get(index) {
-                Some((known, tail, word)) if *known == key && ends(text, tail) => return *word,
+                Some((known, tail, word)) if *known == key && ends(text, at, len, tail) => return *word,
                 _ => candidate = NEXT.get(index).copied().unwrap_or(0),
             }
         }
         Self::Other
     }
+
+    /// Whether it means something wherever it stands.
+    #[inline(always)]
+    pub(super) fn is_clause(self) -> bool {
+        (self as usize) < CLAUSES
+    }
 }
 
 /// Whether `tail` is what follows the first eight bytes of a word.
 #[inline]
-fn ends(text: &[u8], tail: &[u8]) -> bool {
-    if text.len() <= 8 { tail.is_empty() } else { long_ends(text, tail) }
+fn ends(text: &[u8], at: usize, len: usize, tail: &[u8]) -> bool {
+    if len <= 8 { tail.is_empty() } else { text.get(at + 8..at + len).is_some_and(|text| is(text, tail)) }
 }
 
 #[inline(never)]
-fn long_ends(text: &[u8], tail: &[u8]) -> bool {
-    text.get(8..).is_some_and(|text| text.eq_ignore_ascii_case(tail))
+fn is(text: &[u8], tail: &[u8]) -> bool {
+    text.eq_ignore_ascii_case(tail)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::literal::eight;
     use super::*;
 
     /// At the end of a text and not.
     fn of(text: &str) -> Word {
         let followed = format!("({text}) and more");
-        let word = Word::of(eight(text.as_bytes(), 0), text.as_bytes());
-        assert_eq!(Word::of(eight(followed.as_bytes(), 1), text.as_bytes()), word);
+        let word = Word::of(text.as_bytes(), 0, text.len());
+        assert_eq!(Word::of(followed.as_bytes(), 1, text.len()), word);
         word
     }
 
