@@ -1,6 +1,6 @@
-"""nginx over HTTP and HTTPS in a folder of its own, for the demo and the guests' smoke test.
+"""nginx over HTTP, HTTPS and HTTP/2 without TLS in a folder of its own, for the demo and the guests' smoke test.
 
-In: a folder. Out: two loopback ports, a certificate to trust, an access log of `METHOD PATH STATUS` lines.
+In: a folder. Out: three loopback ports, a certificate to trust, an access log of `METHOD PATH STATUS` lines.
 """
 
 import contextlib
@@ -19,10 +19,11 @@ http {{
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     server {{
-        listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl;
+        listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl; listen 127.0.0.1:{http2} http2;
         ssl_certificate {dir}/certificate.pem; ssl_certificate_key {dir}/key.pem;
         location / {{ return 200 'fine\\n'; }}
         location /gone/ {{ return 404; }}
+        location /files/ {{ root {dir}; }}
     }}
 }}
 """
@@ -52,7 +53,7 @@ class Nginx:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.http, self.https = free_ports(2)
+        self.http, self.https, self.http2 = free_ports(3)
         self.certificate = self.folder / "certificate.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -60,12 +61,13 @@ class Nginx:
              "-keyout", self.folder / "key.pem", "-out", self.certificate],
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         config = self.folder / "nginx.conf"
-        config.write_text(CONFIG.format(dir=self.folder, http=self.http, https=self.https))
+        config.write_text(CONFIG.format(dir=self.folder, http=self.http, https=self.https, http2=self.http2))
         self.child = subprocess.Popen(["nginx", "-c", config, "-p", self.folder, "-e", self.folder / "error.log"])
 
     def __enter__(self):
         wait_until_listening(self.http, self.child)
         wait_until_listening(self.https, self.child)
+        wait_until_listening(self.http2, self.child)
         return self
 
     def __exit__(self, *_):
