@@ -13,6 +13,7 @@ use sidelight_integration_tests::{
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
+const MECHANISMS: [&str; 2] = ["socket", "syscall"];
 
 /// Queries, errors, another database, several results, a file.
 const PYMYSQL: &str = "
@@ -176,12 +177,19 @@ fn peer(name: &str) -> String {
     path.display().to_string()
 }
 
-/// Runs one client beside a server that is watched as well, and compares.
-fn compare(expected: Vec<String>, run: impl FnOnce(&mut Scene, &Mariadb) -> &'static str) {
+/// Runs one client beside a server that is watched as well, by each mechanism, and compares.
+fn compare(expected: &[String], run: impl Fn(&mut Scene, &Mariadb) -> &'static str) {
+    for attach in MECHANISMS {
+        compare_by(attach, expected, &run);
+    }
+}
+
+fn compare_by(attach: &str, expected: &[String], run: impl Fn(&mut Scene, &Mariadb) -> &'static str) {
     let mut scene = Scene::new();
     let server = Mariadb::start(&mut scene);
+    let mut args = vec!["--attach", attach];
     let room = room(&scene);
-    let args: Vec<&str> = room.iter().map(String::as_str).filter(|_| scale() > 1).collect();
+    args.extend(room.iter().map(String::as_str).filter(|_| scale() > 1));
     let daemon = Daemon::watch(&scene, &args);
     let service = run(&mut scene, &server);
     daemon.wait_for_spans(2 * expected.len(), LIMIT);
@@ -193,14 +201,14 @@ fn compare(expected: Vec<String>, run: impl FnOnce(&mut Scene, &Mariadb) -> &'st
         let spans = || stopped.spans.iter().filter(move |span| span.kind == kind);
         // The server does not log what it could not prepare.
         let unlogged = spans().filter(|span| span.status == 2 && span.get("db.operation.name") == "PREPARE").count();
-        assert_eq!(spans().count(), logged + unlogged, "{kind:?} {commands:?}\n{}", stopped.stderr);
+        assert_eq!(spans().count(), logged + unlogged, "{kind:?} {attach} {commands:?}\n{}", stopped.stderr);
         assert!(spans().all(|span| span.service() == owner), "{kind:?}");
         let mut seen = lines(spans());
         if service == "mysql-go" {
             // How many connections prepare the shared statement is the pool's choice.
             seen.retain(|line| line != "[shop] PREPARE SELECT id, name, price FROM items WHERE id = ?");
         }
-        assert_eq!(count(&seen), count(&expected), "{kind:?}\n{}", stopped.stderr);
+        assert_eq!(count(&seen), count(expected), "{kind:?} {attach}\n{}", stopped.stderr);
         assert!(spans().all(|span| !format!("{:?}", span.attributes).contains("secret")), "{kind:?}");
     }
     server.stop(&mut scene);
@@ -219,7 +227,7 @@ fn pymysql_and_the_server_agree_plain_and_over_tls() {
     let _one = serial();
     for tls in [false, true] {
         let rounds = 300 * scale();
-        compare(pymysql(rounds), |scene, server| {
+        compare(&pymysql(rounds), |scene, server| {
             let authority = if tls { scene.dir().join("cert.pem").display().to_string() } else { String::new() };
             let file = scene.dir().join("rows.csv").display().to_string();
             python(scene, PYMYSQL, &[&server.port.to_string(), &rounds.to_string(), &authority, &file]);
@@ -233,7 +241,7 @@ fn the_connectors_prepared_statements_agree_plain_and_compressed() {
     let _one = serial();
     for compress in ["plain", "compress"] {
         let rounds = 200 * scale();
-        compare(connector(rounds), |scene, server| {
+        compare(&connector(rounds), |scene, server| {
             python(scene, CONNECTOR, &[&server.port.to_string(), &rounds.to_string(), compress]);
             "client.py"
         });
@@ -245,7 +253,7 @@ fn a_pool_of_go_agrees() {
     let _one = serial();
     let program = peer("mysql-go");
     let rounds = 60 * scale();
-    compare(pool(rounds), |scene, server| {
+    compare(&pool(rounds), |scene, server| {
         let name = format!("app:app-secret@tcp(127.0.0.1:{})/shop", server.port);
         scene.check(&[program.as_str(), &name, &rounds.to_string()]);
         "mysql-go"
@@ -256,7 +264,7 @@ fn a_pool_of_go_agrees() {
 fn the_command_line_client_agrees_plain_compressed_and_over_tls() {
     let _one = serial();
     for more in ["--skip-ssl", "--compress --skip-ssl", "--ssl"] {
-        compare(cli(), |scene, server| {
+        compare(&cli(), |scene, server| {
             let port = format!("--port={}", server.port);
             let mut argv =
                 vec!["mariadb", "--no-defaults", "--host=127.0.0.1", &port, "--user=app", "--password=app-secret"];
