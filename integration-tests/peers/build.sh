@@ -1,8 +1,8 @@
 #!/bin/bash
-# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, MySQL's and PostgreSQL's clients in Go) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
+# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, MySQL's and PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
 # package.json. What is there already and not older than its sources stays.
 #
-#   build.sh [go|connect|rust|python|node|mysql|pgx]...    those, or all
+#   build.sh [go|connect|rust|python|node|mysql|bulk|pgx|tokio]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
@@ -12,10 +12,10 @@ MYSQL_CONNECTOR=9.5.0
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-wanted=" ${*:-go connect rust python node mysql pgx} "
-for tool in go:go connect:go mysql:go pgx:go rust:cargo node:node node:npm; do
+wanted=" ${*:-go connect rust python node mysql bulk pgx tokio} "
+for tool in go:go connect:go mysql:go pgx:go rust:cargo tokio:cargo bulk:mariadb_config node:node node:npm; do
     case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
-    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later" >&2; exit 1; }
+    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later, libmariadb-dev" >&2; exit 1; }
 done
 
 # current LANGUAGE: whether the peer is newer than all its sources, or not wanted
@@ -67,6 +67,21 @@ case $wanted in
                 --target "$cache/mysql-python" --only-binary :all: "PyMySQL==$PYMYSQL" "mysql-connector-python==$MYSQL_CONNECTOR"
             (cd mysql-go && GOWORK=off go build -o "$cache/mysql-go" .)
             touch "$cache/mysql-go"
+        fi
+        ;;
+esac
+case $wanted in
+    *" bulk "*)
+        if ! { [ -x "$cache/mariadb-bulk" ] && [ -z "$(find mariadb-bulk build.sh -newer "$cache/mariadb-bulk" -type f)" ]; }; then
+            cc -O1 -Wall -Wextra -Werror -o "$cache/mariadb-bulk" mariadb-bulk/main.c $(mariadb_config --cflags --libs)
+        fi
+        ;;
+esac
+case $wanted in
+    *" tokio "*)
+        if ! { [ -x "$cache/tokio-postgres" ] && [ -z "$(find tokio-postgres build.sh -newer "$cache/tokio-postgres" -type f)" ]; }; then
+            cargo build --quiet --locked --release --manifest-path tokio-postgres/Cargo.toml --target-dir "$cache/rust"
+            cp "$cache/rust/release/tokio-postgres-peer" "$cache/tokio-postgres"
         fi
         ;;
 esac

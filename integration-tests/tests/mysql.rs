@@ -1,4 +1,4 @@
-//! MariaDB and its clients: the CLI, PyMySQL, mysql-connector-python (pure Python), a Go pool; plain, TLS, compressed. What each
+//! MariaDB and its clients: the CLI, PyMySQL, mysql-connector-python (pure Python), a Go pool, Connector/C with arrays of values; plain, TLS, compressed. What each
 //! client asks is what its spans say, what the server's spans say, and what the server's general log counts.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -201,7 +201,12 @@ fn compare_by(attach: &str, expected: &[String], run: impl Fn(&mut Scene, &Maria
         let spans = || stopped.spans.iter().filter(move |span| span.kind == kind);
         // The server does not log what it could not prepare.
         let unlogged = spans().filter(|span| span.status == 2 && span.get("db.operation.name") == "PREPARE").count();
-        assert_eq!(spans().count(), logged + unlogged, "{kind:?} {attach} {commands:?}\n{}", stopped.stderr);
+        // Of an array of values it logs one execution for each, but for inserts.
+        let by_value = |span: &&Span| {
+            span.get("db.operation.name") == "BULK_EXECUTE" && !span.get("db.query.text").starts_with("INSERT")
+        };
+        let again = spans().filter(by_value).count() * (BULK_ROWS - 1);
+        assert_eq!(spans().count() + again, logged + unlogged, "{kind:?} {attach} {commands:?}\n{}", stopped.stderr);
         assert!(spans().all(|span| span.service() == owner), "{kind:?}");
         let mut seen = lines(spans());
         if service == "mysql-go" {
@@ -246,6 +251,38 @@ fn the_connectors_prepared_statements_agree_plain_and_compressed() {
             "client.py"
         });
     }
+}
+
+/// Values of an array, by `peers/mariadb-bulk`.
+const BULK_ROWS: usize = 100;
+
+/// What MariaDB's Connector/C does for arrays of values.
+fn bulk(rounds: usize) -> Vec<String> {
+    let statements = [
+        "INSERT INTO items VALUES (?, ?, ?)",
+        "UPDATE items SET name = ? WHERE id = ?",
+        "DELETE FROM items WHERE id = ?",
+    ];
+    let [insert, update, delete] = statements;
+    let mut all: Vec<_> = statements.iter().map(|text| format!("[shop] PREPARE {text}")).collect();
+    for _ in 0..rounds {
+        all.push(format!("[shop] BULK_EXECUTE {insert}"));
+        all.push(format!("[shop] BULK_EXECUTE {insert} 1062"));
+        all.push(format!("[shop] BULK_EXECUTE {update}"));
+        all.push(format!("[shop] BULK_EXECUTE {delete}"));
+    }
+    sorted(all)
+}
+
+#[test]
+fn statements_executed_for_arrays_of_values_agree() {
+    let _one = serial();
+    let rounds = 25 * scale();
+    let program = peer("mariadb-bulk");
+    compare(&bulk(rounds), |scene, server| {
+        scene.check(&[program.as_str(), &server.port.to_string(), &rounds.to_string()]);
+        "mariadb-bulk"
+    });
 }
 
 #[test]

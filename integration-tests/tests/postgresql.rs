@@ -267,3 +267,12 @@ fn pgx_in_every_mode_and_in_batches() {
     let url = postgres.url("shop", "sslmode=disable").replace(" gssencmode=disable", "");
     talk(&mut scene, &[concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/peers/pgx")], &url, "pgx");
 }
+
+#[test]
+fn tokio_postgres_with_hundreds_of_statements_under_way() {
+    let _one = serial();
+    let mut scene = Scene::new();
+    let postgres = Postgres::start(&mut scene);
+    let url = postgres.url("shop", "sslmode=disable").replace(" gssencmode=disable", "");
+    talk(&mut scene, &[concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/peers/tokio-postgres")], &url, "tokio-postgres");
+}
