@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sidelight::{
-    exporters::{console::Console, encode::TraceEncoder, json},
+    exporters::{console::Console, encode::TraceEncoder, json::JsonEncoder},
     identity::{Host, Identities},
     metrics::Metrics,
     model::{ClockOffset, Connection, Endpoint, Process, Resource, Span, UnixTime},
@@ -113,17 +113,19 @@ fn encode(c: &mut Criterion) {
         group.bench_function(name, |bench| {
             bench.iter(|| {
                 batches.clear();
-                encoder.encode(black_box(&spans), usize::MAX, &mut batches);
+                black_box(&spans).iter().for_each(|span| encoder.add(span, usize::MAX, &mut batches));
+                encoder.finish(&mut batches);
                 batches.len()
             });
         });
     }
     let spans = spans(request, 12);
-    let mut text = String::new();
+    let (mut text, mut lines) = (String::new(), JsonEncoder::default());
     group.bench_function("json", |bench| {
         bench.iter(|| {
             text.clear();
-            json::line(black_box(&spans), &mut text);
+            black_box(&spans).iter().for_each(|span| lines.add(span));
+            lines.finish(&mut text);
             text.len()
         });
     });

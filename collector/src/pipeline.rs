@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! source ─Item─► tracker ─Emitted─► span stage ─Span─► metrics
-//!                                       └─► ready spans ─► queue A (exporters)
+//!                                                 └─► encoder ─► queue A (exporters)
 //! ```
 //!
-//! In: [`Item`]s of a source and the time. Out: spans that are ready, metric snapshots, capture policies for the kernel, and the
-//! ledgers of its stages. No I/O, no clock, nothing shared: a shard belongs to one thread.
+//! In: [`Item`]s of a source and the time. Out: encoded spans and metric snapshots into queue A, capture policies for the kernel, and
+//! the ledgers of its stages. No I/O, no clock, nothing shared but that queue: a shard belongs to one thread.
 
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use sidelight_events::{ConnKey, Event, life};
 use sidelight_protocol_parsers::{Emitted, Exchange, KernelTime, Role};
 
 use crate::{
+    exporters::Producer,
     identity::Identities,
-    metrics::{Metrics, Snapshot},
-    model::{ClockOffset, Connection, Process, Resource, Side, Span, UnixTime},
+    metrics::Metrics,
+    model::{ClockOffset, Connection, Process, Resource, Side, UnixTime},
     source::Item,
-    span::SpanBuilder,
+    span::{Built, SpanBuilder},
     telemetry::{Health, Metric},
     tracker::{Limits, Sink, Tracker},
 };
@@ -35,22 +36,15 @@ struct Stage {
     identities: Identities,
     metrics: Metrics,
     offset: ClockOffset,
-    ready: Vec<Span>,
+    queue: Producer,
     policies: Vec<(ConnKey, u32)>,
 }
 
 impl Shard {
     /// A shard without connections.
     #[must_use]
-    pub fn new(limits: Limits, spans: SpanBuilder, identities: Identities, metrics: Metrics) -> Self {
-        let stage = Stage {
-            spans,
-            identities,
-            metrics,
-            offset: ClockOffset::default(),
-            ready: Vec::new(),
-            policies: Vec::new(),
-        };
+    pub fn new(limits: Limits, spans: SpanBuilder, identities: Identities, metrics: Metrics, queue: Producer) -> Self {
+        let stage = Stage { spans, identities, metrics, offset: ClockOffset::default(), queue, policies: Vec::new() };
         Self { tracker: Tracker::new(limits), stage }
     }
 
@@ -91,16 +85,9 @@ impl Shard {
         self.tracker.shutdown(now, &mut self.stage);
     }
 
-    /// Spans built since the last call.
-    pub fn ready(&mut self) -> Vec<Span> {
-        let next = Vec::with_capacity(self.stage.ready.len());
-        std::mem::replace(&mut self.stage.ready, next)
-    }
-
-    /// How many spans wait for [`Shard::ready`].
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.stage.ready.len()
+    /// Where spans go.
+    pub fn queue(&mut self) -> &mut Producer {
+        &mut self.stage.queue
     }
 
     /// Capture policies wanted since the last call.
@@ -108,14 +95,14 @@ impl Shard {
         self.stage.policies.drain(..)
     }
 
-    /// The state of all metric series.
-    pub fn snapshot(&mut self, now: UnixTime) -> Snapshot {
-        self.stage.metrics.snapshot(now)
+    /// Hands the state of all metric series over. `false`: it did not fit, which is counted.
+    pub fn snapshot(&mut self, now: KernelTime) -> bool {
+        let snapshot = self.stage.metrics.snapshot(self.unix(now));
+        self.stage.queue.metrics(snapshot)
     }
 
     /// The Unix time of a kernel time, by the newest offset.
-    #[must_use]
-    pub fn unix(&self, time: KernelTime) -> UnixTime {
+    fn unix(&self, time: KernelTime) -> UnixTime {
         self.stage.offset.unix(time)
     }
 
@@ -172,7 +159,9 @@ impl Sink for Stage {
                 let resource = self.resource(connection, &exchange);
                 let built = self.spans.done(connection, &resource, exchange, self.offset);
                 self.metrics.record(built.span());
-                self.ready.extend(built.sampled());
+                if let Built::Sampled(span) = &built {
+                    self.queue.span(span);
+                }
             }
             // the causality stage will read answers; switches stay inside the tracker
             Emitted::Answered { .. } | Emitted::Switch(_) => {}

@@ -42,7 +42,7 @@ use signal_hook::{
 pub use self::replay::replay;
 use self::{child::Gated, pace::Pace, ring::RingThread};
 use crate::{
-    exporters::{self, Console, Handle, Settings},
+    exporters::{self, Console, Handle, Producer, Settings},
     identity::{Host, Identities},
     metrics::Metrics,
     pipeline::Shard,
@@ -84,11 +84,11 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
         config.select.only.push(Selector::Tree(gated.id()));
     }
     let health = Arc::new(Health::default());
-    let shard = shard(&config, Host::read())?;
     let Started { hooks, reader, mut rows } = sidelight_loader::start(loader_options(&config))?;
     let (discovery, news) = discovery(&hooks, &mut rows);
     let (queue, exporter) =
         exporters::start((&config.export, &config.limits), console, Settings::of(config.export.output), &health)?;
+    let shard = shard(&config, Host::read(), queue)?;
     let own_metrics = own_metrics(&config, &health, &exporter)?;
     let recorder = record
         .map(|path| Recorder::create(&path, clock().1).with_context(|| format!("cannot write {}", path.display())))
@@ -100,7 +100,6 @@ pub fn run(mut config: Config, record: Option<PathBuf>, command: Option<Vec<OsSt
         shard,
         hooks: hooks.clone(),
         discovery: discovery.clone(),
-        queue,
         health: Arc::clone(&health),
         recorder,
         metric_interval: metric_interval(&config),
@@ -253,7 +252,7 @@ fn probed(library: &Library) -> (State, String) {
 }
 
 /// The stages of the one shard there is.
-fn shard(config: &Config, host: Host) -> anyhow::Result<Shard> {
+fn shard(config: &Config, host: Host, queue: Producer) -> anyhow::Result<Shard> {
     let mut seed = [0; 32];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
         .context("the kernel gives no random bytes")?;
@@ -262,7 +261,7 @@ fn shard(config: &Config, host: Host) -> anyhow::Result<Shard> {
     let sidelight_config::Database { query_text, returned_rows, server_side } = config.database;
     let databases = Databases { query_text, returned_rows, server_side };
     let spans = SpanBuilder::new(IdGenerator::new(seed), Arc::new(rules), databases);
-    Ok(Shard::new(limits, spans, Identities::new(host, config.resource.clone()), Metrics::new()))
+    Ok(Shard::new(limits, spans, Identities::new(host, config.resource.clone()), Metrics::new(), queue))
 }
 
 /// Metrics are made only if they go somewhere.

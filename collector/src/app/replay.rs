@@ -11,15 +11,14 @@ use sidelight_protocol_parsers::KernelTime;
 
 use super::{DRAIN, report, say, shard};
 use crate::{
-    exporters::{self, Batch, Console, Producer, Settings},
+    exporters::{self, Console, Settings},
     identity::Host,
-    pipeline::Shard,
     source::{FileSource, Item, Side},
     telemetry::{Health, Metric},
 };
 
 /// Spans that make a batch.
-const BATCH: usize = 512;
+const BATCH: u64 = 512;
 /// Spans in the queues at most before more are read: 2,048 of about 1 KiB fit the default queues.
 const QUEUED: u64 = 2048;
 /// Nanoseconds of the file's time between ticks.
@@ -34,7 +33,7 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
     let health = Arc::new(Health::default());
     let settings = Settings::of(config.export.output);
     let (queue, exporter) = exporters::start((&config.export, &config.limits), Console::Stdout, settings, &health)?;
-    let mut shard = shard(config, Host::default())?.looking_at(side);
+    let mut shard = shard(config, Host::default(), queue)?.looking_at(side);
     let (mut now, mut due) = (KernelTime::default(), KernelTime::default());
     let read = loop {
         let more = source.read(|item| {
@@ -54,15 +53,16 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
             shard.tick(now);
             due = KernelTime(now.0.saturating_add(TICK));
         }
-        if shard.waiting() >= BATCH {
-            push(&mut shard, &queue, &health);
+        if shard.queue().gathered() >= BATCH {
+            shard.queue().flush();
+            wait_for_room(&health);
         }
     };
     shard.shutdown(now);
-    push(&mut shard, &queue, &health);
+    shard.queue().flush();
+    wait_for_room(&health);
     if config.export.metrics.endpoint.is_some() {
-        let snapshot = shard.snapshot(shard.unix(now));
-        queue.push(Batch::Metrics(snapshot));
+        shard.snapshot(now);
     }
     shard.report(&health, 0);
     let report = exporter.shutdown(DRAIN, || {});
@@ -70,14 +70,6 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
     read.with_context(|| "the file was replayed up to this place")?;
     anyhow::ensure!(report.spans == 0, "{} spans could not be sent: {}", report.spans, report.errors.join("; "));
     Ok(ExitCode::SUCCESS)
-}
-
-fn push(shard: &mut Shard, queue: &Producer, health: &Health) {
-    let spans = shard.ready();
-    if !spans.is_empty() {
-        queue.push(Batch::Spans(spans));
-    }
-    wait_for_room(health);
 }
 
 /// A file is read faster than it is sent: it waits, instead of dropping, until most of what was pushed is out.

@@ -19,7 +19,6 @@ use sidelight_protocol_parsers::KernelTime;
 
 use super::pace::{Pace, Read};
 use crate::{
-    exporters::{Batch, Producer},
     pipeline::Shard,
     source::{
         Item,
@@ -31,8 +30,6 @@ use crate::{
 
 /// Records between two looks at the clock: at a million a second, 1 ms.
 const ROUND: usize = 1024;
-/// Spans of a batch at most; fewer go when the ring is empty.
-const BATCH: usize = 512;
 /// Nice value of the thread.
 const NICE: i32 = -10;
 const SECOND: u64 = 1_000_000_000;
@@ -49,8 +46,6 @@ pub(super) struct RingThread {
     pub(super) hooks: Hooks,
     /// Processes and libraries.
     pub(super) discovery: Option<Arc<Discovery>>,
-    /// Queue A.
-    pub(super) queue: Producer,
     /// Ledgers.
     pub(super) health: Arc<Health>,
     /// `--record`.
@@ -85,14 +80,10 @@ impl RingThread {
             let stop = self.stop.load(Ordering::Acquire);
             let read = self.drain(&mut newest);
             let (now, offset) = clock();
-            if read == ROUND {
-                if self.shard.waiting() >= BATCH {
-                    self.push();
-                }
-            } else {
+            if read < ROUND {
                 newest = newest.max(now);
-                self.push();
             }
+            self.shard.queue().turn(now);
             if now >= due.tick {
                 self.take(Item::Clock(offset), newest);
                 self.tick(newest);
@@ -101,7 +92,7 @@ impl RingThread {
             if let Some(interval) = self.metric_interval
                 && now >= due.metrics
             {
-                self.snapshot(now);
+                self.shard.snapshot(now);
                 due.metrics = later(due.metrics, interval);
             }
             if read == ROUND {
@@ -145,27 +136,11 @@ impl RingThread {
         self.report();
     }
 
-    fn push(&mut self) {
-        let mut spans = self.shard.ready();
-        while spans.len() > BATCH {
-            let rest = spans.split_off(BATCH);
-            self.queue.push(Batch::Spans(std::mem::replace(&mut spans, rest)));
-        }
-        if !spans.is_empty() {
-            self.queue.push(Batch::Spans(spans));
-        }
-    }
-
-    fn snapshot(&mut self, now: KernelTime) {
-        let snapshot = self.shard.snapshot(self.shard.unix(now));
-        self.queue.push(Batch::Metrics(snapshot));
-    }
-
     fn finish(mut self, now: KernelTime) {
         self.shard.shutdown(now);
-        self.push();
+        self.shard.queue().flush();
         if self.metric_interval.is_some() {
-            self.snapshot(clock().0);
+            self.shard.snapshot(clock().0);
         }
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.flush()

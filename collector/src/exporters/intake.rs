@@ -1,18 +1,28 @@
 //! Queue A: from the ring thread to the exporter's thread.
 //!
-//! In: whole batches of spans, metric snapshots. Out: the same, in order, on the exporter's thread. Bounded in bytes of the
-//! unencoded spans, and to one snapshot; what does not fit is dropped at once and counted (`queue_full`). Pushing never blocks: one atomic
-//! reservation and one append to a lock-free list, which wakes the exporter if it sleeps.
+//! In: spans, metric snapshots. Out: encoded payloads of spans, and the snapshots, in order, on the exporter's thread. A span is encoded at
+//! once, while what it is made of is still in the cache of the core that made it; gathered until there are many or they have waited
+//! long enough. Bounded in bytes of the payloads, and to one snapshot; what does not fit is dropped at once and counted (`queue_full`).
+//! Pushing never blocks: one atomic reservation and one append to a lock-free list, which wakes the exporter if it sleeps.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::signal::{Loss, Signal};
+use sidelight_protocol_parsers::KernelTime;
+
+use super::{
+    format::Format,
+    pending::Payload,
+    signal::{Loss, Signal},
+};
 use crate::{
     metrics::Snapshot,
     model::Span,
@@ -24,34 +34,10 @@ pub(crate) fn points(snapshot: &Snapshot) -> u64 {
     snapshot.instances.iter().map(|(_, points)| points.len() as u64).sum()
 }
 
-/// Bytes of memory of a span; what it shares with others is not counted.
-fn weight(span: &Span) -> usize {
-    size_of::<Span>() + size_of_val(&*span.exchange) + span.exchange.text.capacity()
-}
-
-/// What the ring thread hands over.
-#[derive(Debug)]
-pub enum Batch {
-    /// Finished spans.
-    Spans(Vec<Span>),
-    /// The state of all metric series at one time.
-    Metrics(Snapshot),
-}
-
-impl Batch {
-    /// Its ledger, and how many spans or points are in it.
-    pub(crate) fn items(&self) -> (Signal, u64) {
-        match self {
-            Self::Spans(spans) => (Signal::Traces, spans.len() as u64),
-            Self::Metrics(snapshot) => (Signal::Metrics, points(snapshot)),
-        }
-    }
-}
-
 /// What the exporter's thread takes out.
 pub(crate) enum Message {
-    /// Spans and the bytes they hold until [`Consumer::release`].
-    Spans(Vec<Span>, usize),
+    /// Encoded spans; their room is free once they are taken out.
+    Spans(Payload),
     /// A snapshot; the next may be pushed once this one is taken out.
     Metrics(Snapshot),
     /// Nothing follows; everything must be delivered by then.
@@ -86,7 +72,7 @@ impl Bound {
     /// Gives back what a message holds.
     fn taken(&self, message: &Message) {
         match message {
-            Message::Spans(_, weight) => self.release(*weight),
+            Message::Spans(payload) => self.release(weight(payload)),
             Message::Metrics(_) => self.snapshot.store(false, Ordering::Relaxed),
             Message::Stop(..) => {}
         }
@@ -97,28 +83,107 @@ impl Bound {
     }
 }
 
-/// The ring thread's end. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Bytes a payload takes in the queue.
+fn weight(payload: &Payload) -> usize {
+    size_of::<Message>() + payload.body.len()
+}
+
+/// When gathered spans become a payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// Size of a payload.
+    pub(crate) bytes: usize,
+    /// Longest wait of a span.
+    pub(crate) delay: Duration,
+}
+
+/// The ring thread's end. What is still gathered when it is dropped is handed over then.
+#[derive(Debug)]
 pub struct Producer {
     sender: mpsc::UnboundedSender<Message>,
     bound: Arc<Bound>,
+    /// None: spans go nowhere.
+    format: Option<Format>,
+    cut: Cut,
+    /// Spans that are encoded and not handed over.
+    gathered: u64,
+    /// Spans that were given and are not counted as built yet.
+    untold: u64,
+    /// When what is gathered has waited long enough.
+    due: Option<KernelTime>,
 }
 
 impl Producer {
-    /// Hands a batch over and counts what is in it as built. What does not fit is dropped and counted, and `false`.
-    pub fn push(&self, batch: Batch) -> bool {
+    /// Takes a span: encodes it, and hands a payload over when that is full.
+    pub fn span(&mut self, span: &Span) {
+        self.untold += 1;
+        let Some(format) = &mut self.format else { return };
+        self.gathered += 1;
+        if let Some(payload) = format.add(span, self.gathered, self.cut.bytes) {
+            self.hand_over(payload);
+        }
+    }
+
+    /// Time passes: counts what came, and hands over what has waited long enough.
+    pub fn turn(&mut self, now: KernelTime) {
+        self.tell();
+        if self.gathered > 0 {
+            let wait = u64::try_from(self.cut.delay.as_nanos()).unwrap_or(u64::MAX);
+            let due = *self.due.get_or_insert_with(|| KernelTime(now.0.saturating_add(wait)));
+            if now >= due {
+                self.flush();
+            }
+        }
+    }
+
+    /// Hands over what is gathered. What does not fit is dropped and counted, and `false`.
+    pub fn flush(&mut self) -> bool {
+        self.tell();
+        let payload = self.format.as_mut().and_then(|format| format.finish(self.gathered));
+        payload.is_none_or(|payload| self.hand_over(payload))
+    }
+
+    /// Spans that are encoded and not handed over.
+    #[must_use]
+    pub fn gathered(&self) -> u64 {
+        self.gathered
+    }
+
+    /// Hands a snapshot over and counts what is in it as built. If the last one was not taken out yet it is dropped and counted, and
+    /// `false`.
+    pub fn metrics(&self, snapshot: Snapshot) -> bool {
+        let items = points(&snapshot);
+        Signal::Metrics.built(&self.bound.health, items);
+        let fits = !self.bound.snapshot.swap(true, Ordering::Relaxed);
+        self.send(Signal::Metrics, items, fits, Message::Metrics(snapshot))
+    }
+
+    /// Who can say that nothing follows.
+    pub(crate) fn stop(&self) -> Stop {
+        Stop(self.sender.clone())
+    }
+
+    fn tell(&mut self) {
         let health = &self.bound.health;
-        let (signal, items) = batch.items();
-        signal.built(health, items);
-        let (fits, message) = match batch {
-            Batch::Spans(spans) => {
-                let weight = spans.iter().map(weight).sum::<usize>() + size_of::<Message>();
-                (self.bound.reserve(weight), Message::Spans(spans, weight))
-            }
-            Batch::Metrics(snapshot) => {
-                (!self.bound.snapshot.swap(true, Ordering::Relaxed), Message::Metrics(snapshot))
-            }
-        };
+        let new = std::mem::take(&mut self.untold);
+        if new > 0 {
+            Signal::Traces.built(health, new);
+        }
+        if self.format.is_none() {
+            Signal::Traces.unwanted(health, new);
+        }
+    }
+
+    fn hand_over(&mut self, payload: Payload) -> bool {
+        self.tell();
+        self.due = None;
+        self.gathered -= payload.items;
+        let fits = self.bound.reserve(weight(&payload));
+        self.send(Signal::Traces, payload.items, fits, Message::Spans(payload))
+    }
+
+    fn send(&self, signal: Signal, items: u64, fits: bool, message: Message) -> bool {
+        let health = &self.bound.health;
         if !fits {
             signal.dropped(health, Loss::QueueFull, items, "the queue to the exporter is full (limits.span_queue)");
             return false;
@@ -130,10 +195,22 @@ impl Producer {
         }
         true
     }
+}
 
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Tells the exporter to stop, from any thread.
+#[derive(Debug)]
+pub(crate) struct Stop(mpsc::UnboundedSender<Message>);
+
+impl Stop {
     /// Says that nothing follows. `false`: the exporter has ended already.
-    pub(crate) fn stop(&self, deadline: Instant, last: Last) -> bool {
-        self.sender.send(Message::Stop(deadline, last)).is_ok()
+    pub(crate) fn at(&self, deadline: Instant, last: Last) -> bool {
+        self.0.send(Message::Stop(deadline, last)).is_ok()
     }
 }
 
@@ -147,19 +224,12 @@ impl Consumer {
     /// The next message; `None`: every producer is gone. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         let message = self.receiver.recv().await?;
-        if matches!(message, Message::Metrics(_)) {
-            self.bound.taken(&message);
-        }
+        self.bound.taken(&message);
         Some(message)
     }
 
-    /// Gives back the room of spans that are encoded now.
-    pub(crate) fn release(&self, weight: usize) {
-        self.bound.release(weight);
-    }
-
-    /// Refuses what is pushed from now on and gives back what is still there.
-    pub(crate) fn close(&mut self) -> impl Iterator<Item = Batch> {
+    /// Refuses what is pushed from now on and gives the ledgers and the numbers of what is still there.
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = (Signal, u64)> {
         self.receiver.close();
         std::iter::from_fn(|| {
             let message = self.receiver.try_recv().ok()?;
@@ -167,15 +237,16 @@ impl Consumer {
             Some(message)
         })
         .filter_map(|message| match message {
-            Message::Spans(spans, _) => Some(Batch::Spans(spans)),
-            Message::Metrics(snapshot) => Some(Batch::Metrics(snapshot)),
+            Message::Spans(payload) => Some((Signal::Traces, payload.items)),
+            Message::Metrics(snapshot) => Some((Signal::Metrics, points(&snapshot))),
             Message::Stop(..) => None,
         })
     }
 }
 
-/// A queue of at most `capacity` bytes.
-pub(crate) fn queue(capacity: usize, health: &Arc<Health>) -> (Producer, Consumer) {
+/// A queue of at most `capacity` bytes, of which one payload is being gathered. Without a `format` spans go nowhere.
+pub(crate) fn queue(capacity: usize, format: Option<Format>, cut: Cut, health: &Arc<Health>) -> (Producer, Consumer) {
+    let capacity = capacity - cut.bytes;
     health.store(Metric::CapacityIntake, capacity as u64);
     let (sender, receiver) = mpsc::unbounded_channel();
     let bound = Arc::new(Bound {
@@ -184,5 +255,6 @@ pub(crate) fn queue(capacity: usize, health: &Arc<Health>) -> (Producer, Consume
         snapshot: AtomicBool::new(false),
         health: Arc::clone(health),
     });
-    (Producer { sender, bound: Arc::clone(&bound) }, Consumer { receiver, bound })
+    let producer = Producer { sender, bound: Arc::clone(&bound), format, cut, gathered: 0, untold: 0, due: None };
+    (producer, Consumer { receiver, bound })
 }

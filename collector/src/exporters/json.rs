@@ -12,21 +12,54 @@ use crate::{
     semconv::{SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION, attributes::AttrValue},
 };
 
-/// Appends a line with these spans, grouped by resource; nothing for none.
-pub fn line(spans: &[Span], out: &mut String) {
-    if spans.is_empty() {
-        return;
-    }
-    let mut resources: Vec<&Arc<Resource>> = Vec::new();
-    for span in spans {
-        if !resources.iter().any(|resource| Arc::ptr_eq(resource, &span.resource)) {
-            resources.push(&span.resource);
+/// Gathers spans for a line.
+#[derive(Debug, Default)]
+pub struct JsonEncoder {
+    /// By resource, in the order of their first spans: the spans, separated by commas.
+    groups: Vec<(Arc<Resource>, String)>,
+    len: usize,
+}
+
+impl JsonEncoder {
+    /// Encodes a span.
+    pub fn add(&mut self, span: &Span) {
+        let open = self.groups.iter().rposition(|(resource, _)| Arc::ptr_eq(resource, &span.resource));
+        let at = open.unwrap_or_else(|| {
+            self.groups.push((Arc::clone(&span.resource), String::new()));
+            self.groups.len() - 1
+        });
+        let Some((_, spans)) = self.groups.get_mut(at) else { return };
+        let before = spans.len();
+        if before > 0 {
+            spans.push(',');
         }
+        Json { out: spans }.span(span);
+        self.len += spans.len() - before;
     }
-    let mut json = Json { out };
-    json.raw("{\"resourceSpans\":");
-    json.array(resources.into_iter(), |json, resource| json.resource_spans(resource, spans));
-    json.raw("}\n");
+
+    /// Bytes of the spans so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no spans.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Appends the line with the spans so far; nothing for none.
+    pub fn finish(&mut self, out: &mut String) {
+        if self.is_empty() {
+            return;
+        }
+        let groups = std::mem::take(self).groups;
+        let mut json = Json { out };
+        json.raw("{\"resourceSpans\":");
+        json.array(groups.iter(), |json, (resource, spans)| json.resource_spans(resource, spans));
+        json.raw("}\n");
+    }
 }
 
 struct Json<'a> {
@@ -54,15 +87,14 @@ impl Json<'_> {
         self.raw("]");
     }
 
-    fn resource_spans(&mut self, resource: &Arc<Resource>, spans: &[Span]) {
+    fn resource_spans(&mut self, resource: &Resource, spans: &str) {
         self.raw("{\"resource\":{\"attributes\":");
         self.array(resource.attributes.iter(), |json, (key, value)| json.resource_attribute(key, value));
         self.write(format_args!(
-            "}},\"scopeSpans\":[{{\"scope\":{{\"name\":\"{SCOPE_NAME}\",\"version\":\"{SCOPE_VERSION}\"}},\"spans\":"
+            "}},\"scopeSpans\":[{{\"scope\":{{\"name\":\"{SCOPE_NAME}\",\"version\":\"{SCOPE_VERSION}\"}},\"spans\":["
         ));
-        let own = spans.iter().filter(|span| Arc::ptr_eq(&span.resource, resource));
-        self.array(own, |json, span| json.span(span));
-        self.write(format_args!(",\"schemaUrl\":\"{SCHEMA_URL}\"}}],\"schemaUrl\":\"{SCHEMA_URL}\"}}"));
+        self.raw(spans);
+        self.write(format_args!("],\"schemaUrl\":\"{SCHEMA_URL}\"}}],\"schemaUrl\":\"{SCHEMA_URL}\"}}"));
     }
 
     fn span(&mut self, span: &Span) {

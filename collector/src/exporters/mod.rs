@@ -1,8 +1,8 @@
 //! From spans and metric snapshots to their destination.
 //!
-//! In: batches from the ring thread, through [`Producer::push`], which never blocks. Out: OTLP over gRPC or HTTP, or lines of
-//! text; every span ends in the ledger (`signal`). One thread runs everything: `task` encodes what comes out of queue A
-//! (`intake`) and puts it into queue B (`pending`), one `sender` a signal takes it from there through a transport
+//! In: spans and snapshots of the ring thread, through a [`Producer`], which never blocks and encodes the spans. Out: OTLP over gRPC or
+//! HTTP, or lines of text; every span ends in the ledger (`signal`). One thread runs everything else: `task` takes what comes out of
+//! queue A (`intake`) and puts it into queue B (`pending`), one `sender` a signal takes it from there through a transport
 //! (`otlp_http`, `otlp_grpc`, `writer`) and repeats what may be accepted later.
 
 mod connect;
@@ -24,7 +24,7 @@ mod tls;
 mod writer;
 
 pub use connect::EndpointError;
-pub use intake::{Batch, Producer};
+pub use intake::Producer;
 pub use pending::Payload;
 pub use sender::Backoff;
 pub use signal::{Loss, Signal};

@@ -113,6 +113,11 @@ impl Signal {
             .emit(health);
     }
 
+    /// Counts queued items as lost because nothing takes the signal.
+    pub(crate) fn unwanted(self, health: &Health, items: u64) {
+        self.dropped(health, Loss::Unconfigured, items, "no output is configured for it");
+    }
+
     /// Items queued now.
     pub(crate) fn queued(self, health: &Health) -> u64 {
         health.load(match self {

@@ -17,13 +17,13 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     connect::EndpointError,
     format::Format,
-    intake::{self, Consumer, Last, Producer},
+    intake::{self, Consumer, Cut, Last, Producer, Stop},
     otlp_grpc::OtlpGrpc,
     otlp_http::OtlpHttp,
     pending::{Payload, Pending},
     sender::{Backoff, Sender},
     signal::{Loss, Signal},
-    task::{Cut, Task},
+    task::Task,
     writer::{FileError, Writer},
 };
 use crate::telemetry::Health;
@@ -82,7 +82,7 @@ pub struct Report {
 /// The running exporter.
 #[derive(Debug)]
 pub struct Handle {
-    producer: Producer,
+    stop: Stop,
     metrics: Option<Arc<Pending>>,
     report: mpsc::Receiver<Report>,
     thread: thread::JoinHandle<()>,
@@ -127,16 +127,15 @@ pub fn start(
     let metrics = otlp(Signal::Metrics, &export.metrics, limits, health)?;
     // Small enough that a snapshot of any size passes through its queue piece by piece.
     let piece = capacity(Signal::Metrics, limits) / 4;
-    let format = Format::new(export.output, export.output_file.is_none() && console.wants_color());
-    let (producer, intake) = intake::queue(limits.span_queue, health);
+    let color = export.output_file.is_none() && console.wants_color();
+    let format = traces.is_some().then(|| Format::new(export.output, color));
     // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
-    // Text is twice as large as the spans it is made of.
-    let share = if export.output == OutputFormat::Otlp { 4 } else { 8 };
-    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / share).min(limits.span_queue / 2);
-    let cut = Cut { bytes, delay: export.span_delay.unwrap_or(settings.delay), piece };
+    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
+    let cut = Cut { bytes, delay: export.span_delay.unwrap_or(settings.delay) };
+    let (producer, intake) = intake::queue(limits.span_queue, format, cut, health);
     let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
     let [_, own_metrics] = queues.clone();
-    let task = Task::new(format, cut, queues, health);
+    let task = Task::new((bytes, piece), queues, health);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -153,7 +152,8 @@ pub fn start(
         // Nobody waits for it when the handle was dropped.
         reports.send(report).unwrap_or_default();
     })?;
-    Ok((producer.clone(), Handle { producer, metrics: own_metrics, report, thread }))
+    let stop = producer.stop();
+    Ok((producer, Handle { stop, metrics: own_metrics, report, thread }))
 }
 
 fn capacity(signal: Signal, limits: &Limits) -> usize {
@@ -275,8 +275,7 @@ async fn send(
 
 /// What was pushed after the word to stop.
 fn refuse_the_rest(intake: &mut Consumer, health: &Health) {
-    for batch in intake.close() {
-        let (signal, items) = batch.items();
+    for (signal, items) in intake.close() {
         signal.dropped(health, Loss::Shutdown, items, "built after the exporter was told to stop");
     }
 }
@@ -292,8 +291,8 @@ impl Handle {
     /// Sends what was pushed before, for at most `within`. `last` is called when the spans are through, or shortly before the
     /// deadline: it pushes the daemon's own last metrics.
     pub fn shutdown(self, within: Duration, last: impl FnOnce() + Send + 'static) -> Report {
-        let Self { producer, metrics: _, report, thread } = self;
-        producer.stop(now() + within, Box::new(last) as Last);
+        let Self { stop, metrics: _, report, thread } = self;
+        stop.at(now() + within, Box::new(last) as Last);
         let report = report.recv().unwrap_or_default();
         // A panic of the thread was printed by the panic hook.
         drop(thread.join());

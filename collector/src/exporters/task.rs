@@ -1,91 +1,58 @@
-//! The exporter's task: empties queue A, encodes, fills queue B.
+//! The exporter's task: empties queue A, fills queue B.
 //!
-//! In: batches, and the word to stop. Out: payloads. Spans are gathered, still counted in queue A, until they are many enough
-//! or have waited long enough; a metric snapshot is encoded piece by piece.
+//! In: payloads of spans, metric snapshots, and the word to stop. Out: payloads. A metric snapshot is encoded piece by piece.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{
-    format::Format,
     intake::{Consumer, Last, Message, points},
-    pending::Pending,
+    pending::{Payload, Pending},
     pieces::Pieces,
     signal::{Loss, Signal},
 };
-use crate::{metrics::Snapshot, model::Span, telemetry::Health};
+use crate::{metrics::Snapshot, telemetry::Health};
 
 /// How long a destination that works may take to make room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// When spans are encoded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut {
-    /// Bytes of spans gathered, and the size of a payload.
-    pub(crate) bytes: usize,
-    /// Longest wait of a span.
-    pub(crate) delay: Duration,
-    /// Size of a payload of metrics.
-    pub(crate) piece: usize,
-}
-
 /// What the task works with.
 pub(crate) struct Task {
-    format: Format,
-    cut: Cut,
+    /// Size of a payload of metrics.
+    piece: usize,
     pub(crate) queues: [Option<Arc<Pending>>; 2],
     health: Arc<Health>,
     pieces: Pieces,
-    gathered: Vec<Span>,
-    weight: usize,
-    due: Option<Instant>,
-    /// Bytes of the largest of the newest payloads of spans. The next may be up to twice as large: room is made for that.
+    /// Bytes of the largest payload of spans so far: room is made for such a one.
     largest: usize,
     /// The destination of spans was waited for in vain.
     impatient: bool,
 }
 
 impl Task {
-    /// `queues`: of spans, of metrics.
-    pub(crate) fn new(format: Format, cut: Cut, queues: [Option<Arc<Pending>>; 2], health: &Arc<Health>) -> Self {
+    /// `bytes`, `piece`: of a payload of spans, of metrics. `queues`: of spans, of metrics.
+    pub(crate) fn new((bytes, piece): (usize, usize), queues: [Option<Arc<Pending>>; 2], health: &Arc<Health>) -> Self {
         let health = Arc::clone(health);
-        let (pieces, gathered) = (Pieces::default(), Vec::new());
-        Self { format, cut, queues, health, pieces, gathered, weight: 0, due: None, largest: 0, impatient: false }
+        Self { piece, queues, health, pieces: Pieces::default(), largest: bytes, impatient: false }
     }
 
-    /// Runs until it is told to stop, then puts what is left into queue B and gives back the deadline. Cancel-safe.
+    /// Runs until it is told to stop and gives back the deadline. Cancel-safe.
     pub(crate) async fn run(&mut self, intake: &mut Consumer) -> (Instant, Option<Last>) {
         loop {
-            let due = self.due;
-            if due.is_none() && self.gathered.is_empty() {
-                // What was just encoded gets its turn to be sent before more of a backlog pushes it out of queue B.
-                tokio::task::yield_now().await;
-            }
+            // What was just put into queue B gets its turn to be sent before more of a backlog pushes it out.
+            tokio::task::yield_now().await;
             self.patience().await;
-            let flush = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             let [_, metrics] = &self.queues;
-            let room = room(metrics.as_deref(), &self.pieces, self.cut.piece);
+            let room = room(metrics.as_deref(), &self.pieces, self.piece);
             tokio::select! {
                 biased;
-                () = flush => self.flush(intake),
                 () = room => self.piece(),
                 message = intake.next() => match message {
-                    Some(Message::Spans(spans, weight)) => self.gather(spans, weight, intake),
+                    Some(Message::Spans(payload)) => self.spans(payload),
                     Some(Message::Metrics(snapshot)) => self.snapshot(snapshot),
-                    Some(Message::Stop(deadline, last)) => {
-                        self.flush(intake);
-                        return (deadline, Some(last));
-                    }
-                    None => {
-                        self.flush(intake);
-                        return (Instant::now(), None);
-                    }
+                    Some(Message::Stop(deadline, last)) => return (deadline, Some(last)),
+                    None => return (Instant::now(), None),
                 },
             }
         }
@@ -96,25 +63,24 @@ impl Task {
     async fn patience(&mut self) {
         let [traces, _] = &self.queues;
         if let Some(pending) = traces {
-            let room = pending.room_while_healthy((2 * self.largest).max(self.cut.bytes));
+            let room = pending.room_while_healthy(self.largest);
             let limit = if self.impatient { Duration::ZERO } else { PATIENCE };
             self.impatient = tokio::time::timeout(limit, room).await.is_err();
         }
     }
 
-    fn gather(&mut self, mut spans: Vec<Span>, weight: usize, intake: &Consumer) {
-        self.gathered.append(&mut spans);
-        self.weight += weight;
-        if self.weight >= self.cut.bytes {
-            self.flush(intake);
-        } else if self.due.is_none() {
-            self.due = Some(Instant::now() + self.cut.delay);
+    fn spans(&mut self, payload: Payload) {
+        let [traces, _] = &self.queues;
+        self.largest = self.largest.max(payload.body.len());
+        match traces {
+            Some(pending) => pending.push(payload),
+            None => Signal::Traces.unwanted(&self.health, payload.items),
         }
     }
 
     fn snapshot(&mut self, snapshot: Snapshot) {
         let [_, metrics] = &self.queues;
-        let Some(pending) = metrics else { return self.unwanted(Signal::Metrics, points(&snapshot)) };
+        let Some(pending) = metrics else { return Signal::Metrics.unwanted(&self.health, points(&snapshot)) };
         pending.make_room();
         let left = self.pieces.begin(snapshot);
         Signal::Metrics.dropped(
@@ -127,7 +93,7 @@ impl Task {
 
     fn piece(&mut self) {
         let [_, metrics] = &self.queues;
-        if let (Some(pending), Some(payload)) = (metrics, self.pieces.next(self.cut.piece)) {
+        if let (Some(pending), Some(payload)) = (metrics, self.pieces.next(self.piece)) {
             pending.push(payload);
         }
     }
@@ -136,7 +102,7 @@ impl Task {
     pub(crate) async fn rest(&mut self) {
         while !self.pieces.is_empty() {
             let [_, metrics] = &self.queues;
-            room(metrics.as_deref(), &self.pieces, self.cut.piece).await;
+            room(metrics.as_deref(), &self.pieces, self.piece).await;
             self.piece();
         }
     }
@@ -145,26 +111,6 @@ impl Task {
     pub(crate) fn abandon(&mut self) {
         let left = self.pieces.abandon();
         Signal::Metrics.dropped(&self.health, Loss::Shutdown, left, "not sent before the daemon stopped");
-    }
-
-    fn flush(&mut self, intake: &Consumer) {
-        self.due = None;
-        let [traces, _] = &self.queues;
-        match traces {
-            Some(pending) => {
-                let mut payloads = Vec::new();
-                self.format.encode(&self.gathered, self.cut.bytes, &mut payloads);
-                self.largest = payloads.iter().map(|payload| payload.body.len()).max().unwrap_or(0);
-                payloads.into_iter().for_each(|payload| pending.push(payload));
-            }
-            None => self.unwanted(Signal::Traces, self.gathered.len() as u64),
-        }
-        self.gathered.clear();
-        intake.release(std::mem::take(&mut self.weight));
-    }
-
-    fn unwanted(&self, signal: Signal, items: u64) {
-        signal.dropped(&self.health, Loss::Unconfigured, items, "no output is configured for it");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sidelight::{
-    exporters::{self, Batch, Console, Loss, Report, Settings},
+    exporters::{self, Console, Loss, Report, Settings},
     telemetry::{Health, Metric},
 };
 use sidelight_config::{Compression, Otlp, OutputFormat};
@@ -243,7 +243,9 @@ fn what_is_pushed_after_the_stop_is_counted() {
     let sink = Sink::start(Protocol::Http);
     let Exporter { producer, handle, health, .. } = Setup::of(&sink, Protocol::Http).start();
     assert_eq!(handle.shutdown(Duration::from_secs(5), || ()), Report::default());
-    assert!(!producer.push(Batch::Spans(vec![span(1)])));
+    let mut producer = producer.into_inner();
+    producer.span(&span(1));
+    assert!(!producer.flush());
     assert_eq!((health.load(Metric::SpansBuilt), health.load(Metric::SpansShutdown)), (1, 1));
 }
 

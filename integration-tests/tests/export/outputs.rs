@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use sidelight::{
-    exporters::{Batch, Loss, Report, Signal},
+    exporters::{Loss, Report, Signal},
     metrics::{Metrics, Snapshot},
     model::{Instance, Resource, UnixTime},
     telemetry::Metric,
@@ -54,7 +54,7 @@ fn a_metric_snapshot_larger_than_its_queue_passes_piece_by_piece() {
         let mut setup = Setup::new(protocol, &sink.url("traces"), Some(sink.url("metrics")));
         setup.limits.export_queue = 256 * 1024;
         let exporter = setup.start();
-        assert!(exporter.producer.push(Batch::Metrics(snapshot())));
+        assert!(exporter.producer.borrow().metrics(snapshot()));
         exporter.push(1..2);
         let (health, report) = exporter.stop();
         assert_eq!((points(&sink), report), (3000, Report::default()));
@@ -72,7 +72,7 @@ fn a_newer_metric_snapshot_supersedes_what_is_left_of_the_last_one() {
     setup.limits.export_queue = 256 * 1024;
     let exporter = setup.start();
     for _ in 0..2 {
-        assert!(exporter.producer.push(Batch::Metrics(snapshot())));
+        assert!(exporter.producer.borrow().metrics(snapshot()));
         wait_for("the queue to fill", Duration::from_secs(10), || {
             (exporter.health.load(Metric::QueueMetrics) > 32 * 1024).then_some(())
         });

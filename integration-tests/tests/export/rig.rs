@@ -1,9 +1,9 @@
 //! An exporter as the daemon has it, with its queues and its ledger, and spans for it.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use sidelight::{
-    exporters::{self, Backoff, Batch, Console, Handle, Loss, Producer, Report, Settings, Signal},
+    exporters::{self, Backoff, Console, Handle, Loss, Producer, Report, Settings, Signal},
     model::{Connection, Endpoint, Instance, Resource, Span, SpanId, SpanKind, TraceId, UnixTime},
     semconv::rules::{HttpRules, Method},
     telemetry::{Health, Metric},
@@ -13,7 +13,7 @@ use sidelight_integration_tests::otlp_sink::{Protocol, Sink};
 use sidelight_protocol_parsers::{Details, Exchange, ExchangeId, Role, Shape, Side};
 
 pub(crate) struct Exporter {
-    pub(crate) producer: Producer,
+    pub(crate) producer: RefCell<Producer>,
     pub(crate) handle: Handle,
     pub(crate) health: Arc<Health>,
 }
@@ -78,14 +78,16 @@ impl Setup {
         let health = Arc::new(Health::default());
         let (producer, handle) =
             exporters::start((&self.export, &self.limits), Console::Stdout, settings, &health).unwrap();
-        Exporter { producer, handle, health }
+        Exporter { producer: RefCell::new(producer), handle, health }
     }
 }
 
 impl Exporter {
-    /// Pushes spans with these ids as one batch.
+    /// Pushes spans with these ids as one payload.
     pub(crate) fn push(&self, ids: impl IntoIterator<Item = u64>) -> bool {
-        self.producer.push(Batch::Spans(ids.into_iter().map(span).collect()))
+        let mut producer = self.producer.borrow_mut();
+        ids.into_iter().for_each(|id| producer.span(&span(id)));
+        producer.flush()
     }
 
     pub(crate) fn dropped(&self) -> u64 {

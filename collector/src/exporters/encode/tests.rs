@@ -17,7 +17,7 @@ use sidelight_protocol_parsers::{DbSystem, HttpVersion, Incomplete, Outcome, Rol
 
 use super::{Batch, MetricsEncoder, TraceEncoder};
 use crate::{
-    exporters::json,
+    exporters::json::JsonEncoder,
     identity::Identities,
     metrics::{Instrument, MAX_PER_INSTANCE, Metrics},
     model::{Endpoint, Instance, Resource, Span, SpanKind, UnixTime, Value},
@@ -131,9 +131,14 @@ fn grouped(spans: &[Span]) -> Vec<(&Arc<Resource>, Vec<&Span>)> {
     groups
 }
 
+fn encode_with(encoder: &mut TraceEncoder, spans: &[Span], max_bytes: usize, batches: &mut Vec<Batch>) {
+    spans.iter().for_each(|span| encoder.add(span, max_bytes, batches));
+    encoder.finish(batches);
+}
+
 fn encode(spans: &[Span], max_bytes: usize) -> Vec<Batch> {
     let mut batches = Vec::new();
-    TraceEncoder::new().encode(spans, max_bytes, &mut batches);
+    encode_with(&mut TraceEncoder::new(), spans, max_bytes, &mut batches);
     batches
 }
 
@@ -255,7 +260,9 @@ proptest! {
     fn json_lines_decode_to_the_same_request(spans in spans()) {
         let spans = shared(spans);
         let mut line = String::new();
-        json::line(&spans, &mut line);
+        let mut encoder = JsonEncoder::default();
+        spans.iter().for_each(|span| encoder.add(span));
+        encoder.finish(&mut line);
         match encode(&spans, usize::MAX).first() {
             None => prop_assert_eq!(line, ""),
             Some(batch) => {
@@ -305,11 +312,11 @@ fn an_encoder_used_again_gives_the_same_bytes() {
     let mut encoder = TraceEncoder::new();
     let mut batches = Vec::new();
     for _ in 0..3 {
-        encoder.encode(&spans, usize::MAX, &mut batches);
+        encode_with(&mut encoder, &spans, usize::MAX, &mut batches);
     }
     assert_eq!(batches[0], batches[1]);
     assert_eq!(batches[0], batches[2]);
-    encoder.encode(&[], usize::MAX, &mut batches);
+    encode_with(&mut encoder, &[], usize::MAX, &mut batches);
     assert_eq!(batches.len(), 3, "no spans, no request");
 }
 
@@ -457,8 +464,8 @@ fn a_batch_costs_one_allocation_and_a_span_none() {
     let spans: Vec<Span> = spans.into_iter().map(|span| Span { resource: Arc::clone(&resource), ..span }).collect();
     let mut encoder = TraceEncoder::new();
     let mut batches = Vec::with_capacity(2);
-    encoder.encode(&spans, usize::MAX, &mut batches);
-    let used = allocation_counter::measure(|| encoder.encode(&spans, usize::MAX, &mut batches));
+    encode_with(&mut encoder, &spans, usize::MAX, &mut batches);
+    let used = allocation_counter::measure(|| encode_with(&mut encoder, &spans, usize::MAX, &mut batches));
     assert_eq!(batches.len(), 2);
     assert_eq!((used.count_total, used.bytes_total), (1, batches[1].payload.len() as u64));
 }

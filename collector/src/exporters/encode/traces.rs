@@ -1,7 +1,7 @@
 //! `ExportTraceServiceRequest`.
 //!
-//! In: spans in any order. Out: [`Batch`]es of at most `max_bytes`, spans grouped by resource. A resource's own bytes are encoded once
-//! and kept while it is in use.
+//! In: spans in any order, one at a time. Out: [`Batch`]es of at most `max_bytes`, spans grouped by resource. A resource's own bytes are
+//! encoded once and kept while it is in use.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -42,6 +42,8 @@ pub struct TraceEncoder {
     groups: Vec<Group>,
     /// Groups in use; the rest keep their buffers.
     used: usize,
+    /// Bytes of the batch that is being made.
+    size: usize,
     /// `scope` and `schema_url`.
     scope: Vec<u8>,
     schema_url: Vec<u8>,
@@ -65,22 +67,16 @@ impl TraceEncoder {
         encoder
     }
 
-    /// Encodes spans into batches, in the order of their resources' first span. A batch exceeds `max_bytes` only if a single span does.
-    pub fn encode(&mut self, spans: &[Span], max_bytes: usize, out: &mut Vec<Batch>) {
-        let mut size = 0;
-        for span in spans {
-            let (mut at, mut before) = self.append(span);
-            if size + before.added > max_bytes && size > 0 {
-                self.take_back(at, &before);
-                self.flush(out);
-                size = 0;
-                (at, before) = self.append(span);
-            }
-            debug_assert!(at < self.used);
-            size += before.added;
+    /// Encodes a span. If the batch exceeds `max_bytes` with it, the batch ends before it; one that exceeds them alone is a batch.
+    pub fn add(&mut self, span: &Span, max_bytes: usize, out: &mut Vec<Batch>) {
+        let (mut at, mut before) = self.append(span);
+        if self.size + before.added > max_bytes && self.size > 0 {
+            self.take_back(at, &before);
+            self.finish(out);
+            (at, before) = self.append(span);
         }
-        self.flush(out);
-        self.forget();
+        debug_assert!(at < self.used);
+        self.size += before.added;
     }
 
     /// Appends a span to its group; gives the group and what it was before.
@@ -124,8 +120,8 @@ impl TraceEncoder {
         self.used - 1
     }
 
-    /// Makes one payload of all groups.
-    fn flush(&mut self, out: &mut Vec<Batch>) {
+    /// Ends the batch: one payload of all groups, in the order of their first spans. None if there are no spans.
+    pub fn finish(&mut self, out: &mut Vec<Batch>) {
         let lengths = |group: &Group| {
             let scope_spans = self.scope.len() + group.spans.len() + self.schema_url.len();
             let resource_spans = group.header + wire::bytes_len(scope_spans) + self.schema_url.len();
@@ -153,7 +149,8 @@ impl TraceEncoder {
             payload.extend_from_slice(&self.schema_url);
         }
         out.push(Batch { payload: payload.into(), items });
-        self.used = 0;
+        (self.used, self.size) = (0, 0);
+        self.forget();
     }
 
     fn forget(&mut self) {
