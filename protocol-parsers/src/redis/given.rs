@@ -1,7 +1,7 @@
 //! What is given out: exchanges made of commands, and what is taken back when a reply was another's.
 
+use super::lookup;
 use super::pairing::Asked;
-use super::table;
 use crate::contract::Role;
 use crate::exchange::{
     Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Output, Shape, Side, Text,
@@ -14,7 +14,7 @@ pub(super) fn unpaired(mut exchange: Box<Exchange>, out: &mut Output) {
     exchange.incomplete.insert(Incomplete::Gap);
     if let Details::Db(db) = &mut exchange.details {
         (db.namespace, db.batch, db.status) = (None, None, None);
-        if db.operation.is_some_and(|word| table::find(exchange.text.str(word).as_bytes()).is_none()) {
+        if db.operation.is_some_and(|word| lookup::find(exchange.text.str(word).as_bytes()).is_none()) {
             (db.operation, db.query) = (None, None);
         }
     }

@@ -26,6 +26,8 @@
 
 mod command;
 mod given;
+mod head;
+mod lookup;
 mod pairing;
 mod reply;
 mod requests;

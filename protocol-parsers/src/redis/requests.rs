@@ -2,7 +2,8 @@
 //!
 //! In: its bytes. Out: commands, each given to the queue with what its text says of its replies.
 
-use super::command::{self, Head, Reading, ReplyMode};
+use super::command::{Reading, ReplyMode};
+use super::head::{self, Head};
 use super::pairing::Asked;
 use super::table::Effect;
 use super::{Redis, Responses};
@@ -31,8 +32,8 @@ pub(super) struct Seen {
 impl Redis {
     /// Finds out who asks: the side that sends a command first.
     pub(super) fn settle(&mut self, chunk: &Chunk<'_>) -> Result<Role, Used> {
-        match command::head(chunk.bytes) {
-            head if command::is_known(&head) => {
+        match head::head(chunk.bytes) {
+            head if head::is_known(&head) => {
                 let role = Role::of_requests(chunk.dir);
                 self.role = Some(role);
                 Ok(role)
@@ -59,7 +60,7 @@ impl Redis {
                     self.read(role, None, out);
                 }
                 Requests::Start => {
-                    let head = command::head(rest);
+                    let head = head::head(rest);
                     let len = match head {
                         Head::Nothing(len) => {
                             at += len;
@@ -189,8 +190,8 @@ fn find(chunk: &Chunk<'_>, at: usize) -> Option<(usize, bool)> {
     let mut growing = None;
     for start in starts.into_iter().flatten().filter(|start| *start >= at) {
         let rest = chunk.bytes.get(start..)?;
-        match command::head(rest) {
-            head @ Head::Array { .. } if command::is_known(&head) => return Some((start, true)),
+        match head::head(rest) {
+            head @ Head::Array { .. } if head::is_known(&head) => return Some((start, true)),
             Head::More if rest.first() == Some(&b'*') && growing.is_none() => growing = Some((start, false)),
             _ => {}
         }

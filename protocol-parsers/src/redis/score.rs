@@ -1,6 +1,7 @@
 //! Is it Redis? In: the first bytes of both directions. Out: a [`Score`].
 
-use super::command::{self, Head};
+use super::command;
+use super::head::{self, Head};
 use super::reply::{self, Start};
 use crate::contract::{Direction, Role};
 use crate::detect::{Sample, Score};
@@ -73,7 +74,7 @@ fn asks(bytes: &[u8]) -> Asks {
     if bytes.is_empty() {
         return Asks::Empty;
     }
-    match command::head(bytes) {
+    match head::head(bytes) {
         Head::Array { word, .. } if word.eq_ignore_ascii_case(b"REPLCONF") => Asks::Replica,
         Head::Array { word, arguments, len } => {
             let mut text = Vec::new();
@@ -85,7 +86,7 @@ fn asks(bytes: &[u8]) -> Asks {
                 Ok(_) | Err(_) => Asks::No,
             }
         }
-        head @ Head::Inline { .. } if command::is_known(&head) => Asks::Line,
+        head @ Head::Inline { .. } if head::is_known(&head) => Asks::Line,
         Head::Nothing(len) => match bytes.get(len..) {
             Some(rest) if len > 2 && !rest.is_empty() => asks(rest),
             _ => Asks::No,
@@ -100,7 +101,7 @@ fn asks(bytes: &[u8]) -> Asks {
 /// Whether a reply is of a kind that the first command is answered with.
 fn fits(asked: &[u8], reply: &reply::Reply<'_>, asks: Asks) -> bool {
     let mut text = Vec::new();
-    let (command, line) = match command::head(asked) {
+    let (command, line) = match head::head(asked) {
         Head::Array { word, arguments, .. } => (command::Reading::new(word, arguments, &mut text).command, false),
         Head::Inline { line, .. } => (command::Reading::line(line, &mut text).command, true),
         _ => return true,
