@@ -89,7 +89,7 @@ fn noise() -> Vec<u8> {
 fn detection(name: &'static str, bytes: Vec<u8>, found: bool) -> Load {
     Load::new(name, bytes.len(), move || {
         let ingress = black_box(&bytes);
-        let sample = Sample { ingress, egress: b"", from_start: true, role: None, tls: false, port: None };
+        let sample = Sample { ingress, egress: b"", from_start: true, role: None, tls: false, port: None, program: "" };
         let said = detect(&sample, &mut Candidates::default());
         assert!(if found { matches!(said, Detection::Is(..)) } else { matches!(said, Detection::Unknown) });
     })

@@ -171,4 +171,8 @@ impl Sink for Stage {
     fn policy(&mut self, key: ConnKey, policy: u32) {
         self.policies.push((key, policy));
     }
+
+    fn program(&self, pid: u32) -> &str {
+        self.identities.program(pid)
+    }
 }

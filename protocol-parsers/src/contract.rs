@@ -300,8 +300,30 @@ pub struct Protocol {
     pub name: &'static str,
     /// The side whose span is shown where each exchange is to be seen once (replay): for databases the client's.
     pub side: Role,
+    /// What speaks for it besides the bytes.
+    pub priors: Priors,
     /// Judges the first bytes of both directions: see [`crate::detect`].
     pub score: fn(&crate::detect::Sample<'_>) -> crate::detect::Score,
     /// A parser in its initial state; `role` where detection or the kernel knows it.
     pub parser: fn(role: Option<Role>) -> Box<dyn Parser>,
+}
+
+/// What speaks for a protocol besides the bytes of a connection. It says which protocol is asked first, never what a connection
+/// speaks: see [`crate::detect`].
+#[derive(Clone, Copy, Debug)]
+pub struct Priors {
+    /// Ports that servers listen on.
+    pub ports: &'static [u16],
+    /// Programs, of servers and clients, that speak it more than anything else: names as in `process.executable.name`.
+    pub programs: &'static [&'static str],
+}
+
+impl Priors {
+    /// Nothing but the bytes.
+    pub const NONE: Self = Self { ports: &[], programs: &[] };
+
+    /// How much speaks for the protocol.
+    pub(crate) fn votes(&self, port: Option<u16>, program: &str) -> u8 {
+        u8::from(port.is_some_and(|port| self.ports.contains(&port))) + u8::from(self.programs.contains(&program))
+    }
 }

@@ -2,6 +2,17 @@
 //!
 //! The bias: rather late than wrong. A protocol is committed to only on a request and its answer that agree, or on one
 //! direction's bytes that nothing else sends (a whole, valid HTTP/1 request head).
+//!
+//! # Priors
+//!
+//! A listening port and the name of the program ([`crate::Priors`]) say which protocols are asked first: which of two that are
+//! likely is taken, and which three stay candidates. They make no protocol likely that its bytes do not, and none is preferred
+//! to one that is certain.
+//!
+//! What TLS agreed on (ALPN) is not asked for, because it can decide nothing here. It is known to those who see the handshake, and
+//! a connection whose handshake was seen is known from its first plaintext byte: HTTP/2 then begins with its preface (RFC 9113
+//! section 3.4), HTTP/1 with a request line, and both are certain from that alone. A connection that is joined later made its
+//! handshake before anyone looked; from TLS 1.3 on, the server's choice is encrypted on the wire as well.
 
 use crate::contract::{Protocol, Role};
 
@@ -20,6 +31,8 @@ pub struct Sample<'a> {
     pub tls: bool,
     /// The port of the side that listens, where known: a prior, never a proof.
     pub port: Option<u16>,
+    /// Name of the program whose end is watched, empty where it is not known: a prior, never a proof.
+    pub program: &'a str,
 }
 
 /// One protocol's judgement of a [`Sample`].
@@ -27,8 +40,8 @@ pub struct Sample<'a> {
 pub enum Score {
     /// It is this protocol: a handshake that nothing else sends, or a request and its answer that agree.
     Certain(Option<Role>),
-    /// A request and its answer agree, but so might those of another protocol. The first such in the table is taken when no
-    /// protocol is certain, or before it in the table and still possible.
+    /// A request and its answer agree, but so might those of another protocol. The first such is taken when no protocol is
+    /// certain, or was asked before it and is still possible.
     Likely(Option<Role>),
     /// It may be; more bytes are needed.
     Possible,
@@ -70,7 +83,7 @@ impl Candidates {
     }
 }
 
-/// Candidates that stay once [`ENOUGH`] bytes of a direction are known: the first of the table.
+/// Candidates that stay once [`ENOUGH`] bytes of a direction are known: those asked first.
 pub const MAX_CANDIDATES: usize = 3;
 
 /// Bytes of one direction after which only [`MAX_CANDIDATES`] protocols stay.
@@ -79,12 +92,16 @@ pub const ENOUGH: usize = 64;
 // One bit each.
 const _: () = assert!(crate::PROTOCOLS.len() <= 32);
 
-/// Asks the candidates among [`crate::PROTOCOLS`].
+/// Asks the candidates among [`crate::PROTOCOLS`]: first those for which most priors speak, else in the order of the table.
 #[must_use]
 pub fn detect(sample: &Sample<'_>, candidates: &mut Candidates) -> Detection {
+    among(crate::PROTOCOLS, sample, candidates)
+}
+
+fn among(table: &[&'static Protocol], sample: &Sample<'_>, candidates: &mut Candidates) -> Detection {
     let (mut possible, mut likely) = (0, None);
     let enough = sample.ingress.len().max(sample.egress.len()) >= ENOUGH;
-    for (index, protocol) in crate::PROTOCOLS.iter().enumerate() {
+    for (index, protocol) in in_order(table, sample) {
         if !candidates.contains(index) {
             continue;
         }
@@ -93,7 +110,12 @@ pub fn detect(sample: &Sample<'_>, candidates: &mut Candidates) -> Detection {
             continue;
         }
         match (protocol.score)(sample) {
-            Score::Certain(role) => return Detection::Is(protocol, role.or(sample.role)),
+            Score::Certain(role) => {
+                // Among the certain ones the table decides, not the priors.
+                let before = table.get(..index).unwrap_or_default();
+                let (protocol, role) = certain(before, sample, *candidates).unwrap_or((protocol, role));
+                return Detection::Is(protocol, role.or(sample.role));
+            }
             Score::Likely(role) => {
                 if possible == 0 {
                     likely = Some(Detection::Is(protocol, role.or(sample.role)));
@@ -112,6 +134,33 @@ pub fn detect(sample: &Sample<'_>, candidates: &mut Candidates) -> Detection {
         None if possible > 0 => Detection::Undecided,
         None => Detection::Unknown,
     }
+}
+
+/// The protocols in the order in which they are asked, with their places in the table.
+fn in_order<'a>(
+    table: &'a [&'static Protocol],
+    sample: &'a Sample<'_>,
+) -> impl Iterator<Item = (usize, &'static Protocol)> {
+    let most = u8::from(sample.port.is_some()) + u8::from(!sample.program.is_empty());
+    (0..=most).rev().flat_map(move |votes| {
+        let protocols = table.iter().copied().enumerate();
+        protocols.filter(move |(_, protocol)| most == 0 || protocol.priors.votes(sample.port, sample.program) == votes)
+    })
+}
+
+/// The first of these that is certain.
+fn certain(
+    table: &[&'static Protocol],
+    sample: &Sample<'_>,
+    candidates: Candidates,
+) -> Option<(&'static Protocol, Option<Role>)> {
+    // Without priors they were asked.
+    let asked = sample.port.is_none() && sample.program.is_empty();
+    let mut left = table.iter().enumerate().filter(|(index, _)| !asked && candidates.contains(*index));
+    left.find_map(|(_, protocol)| match (protocol.score)(sample) {
+        Score::Certain(role) => Some((*protocol, role)),
+        Score::Likely(_) | Score::Possible | Score::No => None,
+    })
 }
 
 /// What is not ours, but known: not worth another look.
@@ -159,18 +208,107 @@ fn tls_records(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::{Parser, Priors};
 
     fn sample<'a>(ingress: &'a [u8], egress: &'a [u8]) -> Sample<'a> {
-        Sample { ingress, egress, from_start: true, role: None, tls: false, port: None }
+        Sample { ingress, egress, from_start: true, role: None, tls: false, port: None, program: "" }
     }
 
     fn verdict(ingress: &[u8], egress: &[u8]) -> String {
-        match detect(&sample(ingress, egress), &mut Candidates::default()) {
+        shown(detect(&sample(ingress, egress), &mut Candidates::default()))
+    }
+
+    fn shown(detection: Detection) -> String {
+        match detection {
             Detection::Is(protocol, role) => format!("{} {role:?}", protocol.name),
             Detection::Opaque(name) => name.to_owned(),
             Detection::Undecided => "undecided".to_owned(),
             Detection::Unknown => "unknown".to_owned(),
         }
+    }
+
+    fn toy(name: &'static str, priors: Priors, score: fn(&Sample<'_>) -> Score) -> &'static Protocol {
+        let parser = |_| -> Box<dyn Parser> { unreachable!("nothing is parsed") };
+        Box::leak(Box::new(Protocol { name, side: Role::Server, priors, score, parser }))
+    }
+
+    fn possible(name: &'static str) -> &'static Protocol {
+        toy(name, Priors::NONE, |_| Score::Possible)
+    }
+
+    const PRIORS: Priors = Priors { ports: &[1], programs: &["one"] };
+
+    /// Nothing, and what may speak for [`PRIORS`].
+    const SPEAKING: [(Option<u16>, &str, bool); 6] = [
+        (None, "", false),
+        (Some(2), "", false),
+        (Some(2), "other", false),
+        (Some(1), "", true),
+        (None, "one", true),
+        (Some(1), "one", true),
+    ];
+
+    #[test]
+    fn of_two_that_are_likely_or_possible_the_priors_choose_which_is_asked_first() {
+        let favoured = toy("favoured", PRIORS, |_| Score::Likely(None));
+        for (port, program, speaks) in SPEAKING {
+            let sample = Sample { port, program, ..sample(b"a", b"b") };
+            let likely = [toy("first", Priors::NONE, |_| Score::Likely(None)), favoured];
+            let (expected, undecided) =
+                if speaks { ("favoured None", "favoured None") } else { ("first None", "undecided") };
+            assert_eq!(shown(among(&likely, &sample, &mut Candidates::default())), expected, "{port:?} {program}");
+            let possible = [possible("first"), favoured];
+            assert_eq!(shown(among(&possible, &sample, &mut Candidates::default())), undecided, "{port:?} {program}");
+        }
+    }
+
+    #[test]
+    fn port_and_program_together_speak_louder_than_one_of_them() {
+        let by_port = toy("port", Priors { ports: &[1], programs: &[] }, |_| Score::Likely(None));
+        let by_both = toy("both", PRIORS, |_| Score::Likely(None));
+        let sample = Sample { port: Some(1), program: "one", ..sample(b"a", b"b") };
+        assert_eq!(shown(among(&[by_port, by_both], &sample, &mut Candidates::default())), "both None");
+    }
+
+    #[test]
+    fn what_priors_speak_for_stays_a_candidate() {
+        let table = [possible("a"), possible("b"), possible("c"), toy("d", PRIORS, |_| Score::Possible)];
+        for (port, program, speaks) in SPEAKING {
+            let mut candidates = Candidates::default();
+            let sample = Sample { port, program, ..sample(&[b'x'; ENOUGH], b"") };
+            assert_eq!(shown(among(&table, &sample, &mut candidates)), "undecided");
+            assert_eq!(candidates.contains(3), speaks, "{port:?} {program}");
+            assert_eq!((0..4).filter(|index| candidates.contains(*index)).count(), MAX_CANDIDATES);
+        }
+    }
+
+    #[test]
+    fn priors_make_nothing_likely_and_overrule_nothing_that_is_certain() {
+        let certain = |name| toy(name, Priors::NONE, |_| Score::Certain(None));
+        let sure = toy("sure", PRIORS, |_| Score::Certain(None));
+        for (port, program, _) in SPEAKING {
+            let sample = Sample { port, program, ..sample(b"a", b"b") };
+            let told = |table: &[&'static Protocol]| shown(among(table, &sample, &mut Candidates::default()));
+            assert_eq!(told(&[toy("no", PRIORS, |_| Score::No)]), "unknown");
+            assert_eq!(told(&[toy("maybe", PRIORS, |_| Score::Possible)]), "undecided");
+            for score in [|_: &Sample<'_>| Score::Possible, |_: &Sample<'_>| Score::Likely(None)] {
+                assert_eq!(told(&[certain("certain"), toy("favoured", PRIORS, score)]), "certain None");
+                assert_eq!(told(&[toy("favoured", PRIORS, score), certain("certain")]), "certain None");
+            }
+            assert_eq!(told(&[possible("maybe"), certain("first"), sure]), "first None", "{port:?} {program}");
+        }
+    }
+
+    #[test]
+    fn no_two_protocols_share_a_prior() {
+        let ports: Vec<u16> = crate::PROTOCOLS.iter().flat_map(|protocol| protocol.priors.ports).copied().collect();
+        let programs: Vec<&str> =
+            crate::PROTOCOLS.iter().flat_map(|protocol| protocol.priors.programs).copied().collect();
+        assert!(ports.iter().all(|port| ports.iter().filter(|other| *other == port).count() == 1), "{ports:?}");
+        assert!(
+            programs.iter().all(|name| programs.iter().filter(|other| *other == name).count() == 1),
+            "{programs:?}"
+        );
     }
 
     #[test]

@@ -261,13 +261,18 @@ pub fn script(protocol: &Protocol, data: &[u8]) {
 pub fn detect(data: &[u8]) {
     let Some((&[flags, at], bytes)) = data.split_first_chunk::<2>() else { return };
     let (ingress, egress) = bytes.split_at(usize::from(at).min(bytes.len()));
+    // What speaks for a protocol, or for none.
+    let priors = crate::PROTOCOLS.get(usize::from(flags >> 3 & 7)).map(|protocol| protocol.priors);
+    let port = priors.and_then(|priors| priors.ports.first().copied());
+    let program = priors.and_then(|priors| priors.programs.first().copied()).unwrap_or_default();
     let sample = Sample {
         ingress,
         egress,
         from_start: flags & 1 != 0,
         role: [None, Some(Role::Client), Some(Role::Server)][usize::from(flags >> 1) % 3],
         tls: flags & 128 != 0,
-        port: None,
+        port,
+        program,
     };
     if let Detection::Is(_, role) = crate::detect::detect(&sample, &mut Candidates::default()) {
         assert!(role.is_some(), "a request was seen: its sender is known");

@@ -40,8 +40,8 @@ pub mod trace_context;
 mod trial;
 
 pub use contract::{
-    Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Protocol, Role, Used,
-    Wants,
+    Chunk, Close, Direction, Hole, Kept, KernelTime, Lost, MAX_REST, Malformed, Mark, Parser, Priors, Protocol, Role,
+    Used, Wants,
 };
 pub use exchange::{
     Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Http, HttpVersion, Incomplete, IncompleteSet, Next, Outcome,

@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use sidelight_protocol_parsers::KernelTime;
 
 pub use self::host::Host;
+use self::program::Program;
 use crate::model::{Endpoint, Instance, Process, Resource};
 
 /// Processes and ends of connections kept: 8,192 of about 1 KiB each at most, 8 MiB. When full, those that ended go, longest ago first, then
@@ -30,6 +31,7 @@ const KEEP_NS: u64 = 60_000_000_000;
 #[derive(Debug)]
 struct Entry {
     resource: Arc<Resource>,
+    program: Box<str>,
     ended: Option<KernelTime>,
 }
 
@@ -63,6 +65,12 @@ impl Identities {
         self.processes.get(&pid).map(|entry| &entry.resource)
     }
 
+    /// Short name of the program a process runs; empty where its facts are not known.
+    #[must_use]
+    pub fn program(&self, pid: u32) -> &str {
+        self.processes.get(&pid).map_or("", |entry| &entry.program)
+    }
+
     /// Takes the facts of a process seen for the first time, or anew after exec.
     pub fn learn(&mut self, process: &Process) -> Arc<Resource> {
         let instance = self.share(resource::instance(process, &self.host, &self.configured));
@@ -70,7 +78,8 @@ impl Identities {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&process.pid) {
             self.make_room();
         }
-        self.processes.insert(process.pid, Entry { resource: Arc::clone(&resource), ended: None });
+        let program = Program::of(process).name.into();
+        self.processes.insert(process.pid, Entry { resource: Arc::clone(&resource), program, ended: None });
         resource
     }
 

@@ -135,6 +135,16 @@ fn containers_and_units_are_instances_of_their_own() {
 }
 
 #[test]
+fn a_process_is_known_by_the_name_of_its_program_until_it_is_replaced() {
+    let mut all = identities(&[]);
+    all.learn(&Process { called: "/usr/bin/redis-server".to_owned(), ..process(1, "/usr/bin/redis-check-rdb") });
+    all.learn(&process(2, "/usr/sbin/mariadbd (deleted)"));
+    assert_eq!((all.program(1), all.program(2), all.program(3)), ("redis-server", "mariadbd", ""));
+    all.replaced(1);
+    assert_eq!(all.program(1), "");
+}
+
+#[test]
 fn processes_are_forgotten_a_while_after_they_ended_and_at_once_when_replaced() {
     let mut all = identities(&[]);
     all.learn(&process(1, "/bin/a"));

@@ -79,6 +79,11 @@ pub trait Sink {
 
     /// From now on this connection needs another capture policy (`sidelight_events::maps::policy`).
     fn policy(&mut self, key: ConnKey, policy: u32);
+
+    /// Name of the program that a process runs, empty where it is not known. Asked for while a protocol is sought.
+    fn program(&self, _pid: u32) -> &str {
+        ""
+    }
 }
 
 /// All connections of one shard.

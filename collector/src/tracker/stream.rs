@@ -382,8 +382,9 @@ impl Stream {
                 Direction::Egress => sample.egress = bytes,
             }
         }
-        (sample.from_start, sample.role, sample.tls, sample.port) =
-            (*start == Start::First, self.connection.role, self.connection.tls, self.connection.listening_port());
+        (sample.from_start, sample.role, sample.tls) =
+            (*start == Start::First, self.connection.role, self.connection.tls);
+        (sample.port, sample.program) = (self.connection.listening_port(), context.sink.program(chunk.mark(0).pid));
         let detection = (context.detect)(&sample, &mut candidates);
         if alone && !matches!(detection, Detection::Is(..)) {
             waiting.push(&chunk, context.counts, context.buffers);

@@ -30,7 +30,7 @@ impl Waiting {
     /// The sample; what detection knows besides the bytes is filled in by the caller.
     pub(super) fn sample(&self) -> Sample<'_> {
         let [ingress, egress] = self.data.each_ref().map(|data| data.get(..MAX_REST).unwrap_or(data));
-        Sample { ingress, egress, from_start: false, role: None, tls: false, port: None }
+        Sample { ingress, egress, from_start: false, role: None, tls: false, port: None, program: "" }
     }
 
     /// The mark of the first byte that waits.

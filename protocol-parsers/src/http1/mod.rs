@@ -30,14 +30,22 @@ use head::{Method, Parsed, RequestHead, ResponseHead};
 use pairing::Pairing;
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, Lost, MAX_REST, Malformed, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Next, Output};
 use crate::http2::Http2;
 
 /// The table's entry.
-pub static PROTOCOL: Protocol =
-    Protocol { name: "http1", side: Role::Server, score: score::score, parser: |role| Box::new(Http1::new(role)) };
+pub static PROTOCOL: Protocol = Protocol {
+    name: "http1",
+    side: Role::Server,
+    priors: Priors {
+        ports: &[80, 8000, 8080],
+        programs: &["apache2", "caddy", "curl", "haproxy", "httpd", "nginx", "wget"],
+    },
+    score: score::score,
+    parser: |role| Box::new(Http1::new(role)),
+};
 
 /// Where a direction stands.
 enum Phase {

@@ -36,13 +36,20 @@ use head::Block;
 use hpack::Decoder;
 use stream::{Place, Streams};
 
-use crate::contract::{Chunk, Close, Direction, Hole, KernelTime, Malformed, Parser, Protocol, Role, Used, Wants};
+use crate::contract::{
+    Chunk, Close, Direction, Hole, KernelTime, Malformed, Parser, Priors, Protocol, Role, Used, Wants,
+};
 use crate::exchange::{Exchange, Incomplete, Output};
 use crate::rpc;
 
 /// The table's entry.
-pub static PROTOCOL: Protocol =
-    Protocol { name: "http2", side: Role::Server, score: score::score, parser: |role| Box::new(Http2::new(role)) };
+pub static PROTOCOL: Protocol = Protocol {
+    name: "http2",
+    side: Role::Server,
+    priors: Priors { ports: &[50051], programs: &["envoy", "grpcurl", "h2load", "h2o"] },
+    score: score::score,
+    parser: |role| Box::new(Http2::new(role)),
+};
 
 /// The longest header block that is decoded: twice what servers accept.
 const MAX_BLOCK: usize = 32 * 1024;

@@ -46,13 +46,21 @@ use packets::{Input, Lane, Skipped};
 use pairing::Pairing;
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Lost, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, Lost, Malformed, Mark, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Output};
 
 /// The table's entry.
-pub static PROTOCOL: Protocol =
-    Protocol { name: "mysql", side: Role::Client, score: score::score, parser: |role| Box::new(Mysql::new(role)) };
+pub static PROTOCOL: Protocol = Protocol {
+    name: "mysql",
+    side: Role::Client,
+    priors: Priors {
+        ports: &[3306],
+        programs: &["mariadb", "mariadb-dump", "mariadbd", "mysql", "mysqld", "mysqldump"],
+    },
+    score: score::score,
+    parser: |role| Box::new(Mysql::new(role)),
+};
 
 /// Where the connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

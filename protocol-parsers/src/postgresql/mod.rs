@@ -40,7 +40,7 @@ use message::{Failure, Framed, Sender, opening, walk};
 use pairing::{Pairing, Place};
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, MAX_REST, Malformed, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, MAX_REST, Malformed, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Output};
 
@@ -48,6 +48,7 @@ use crate::exchange::{Incomplete, Output};
 pub static PROTOCOL: Protocol = Protocol {
     name: "postgresql",
     side: Role::Client,
+    priors: Priors { ports: &[5432, 6432], programs: &["pg_dump", "pgbench", "pgbouncer", "postgres", "psql"] },
     score: score::score,
     parser: |role| Box::new(Postgresql::new(role)),
 };

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Heals, Proof, Session, list};
-use crate::contract::{Chunk, Close, Hole, KernelTime, Malformed, Parser, Protocol, Role, Used, Wants};
+use crate::contract::{Chunk, Close, Hole, KernelTime, Malformed, Parser, Priors, Protocol, Role, Used, Wants};
 use crate::detect::Score;
 use crate::exchange::{Db, DbSystem, Details, Exchange, ExchangeId, IncompleteSet, Output, Shape, Side, Text};
 
@@ -23,9 +23,9 @@ fn toy<const BLIND: u8>(_: Option<Role>) -> Box<dyn Parser> {
 }
 
 static BLIND_TO_HOLES: Protocol =
-    Protocol { name: "toy", side: Role::Server, score: |_| Score::No, parser: toy::<ALL> };
+    Protocol { name: "toy", side: Role::Server, priors: Priors::NONE, score: |_| Score::No, parser: toy::<ALL> };
 static NEVER_AGAIN: Protocol =
-    Protocol { name: "toy", side: Role::Server, score: |_| Score::No, parser: toy::<FOREVER> };
+    Protocol { name: "toy", side: Role::Server, priors: Priors::NONE, score: |_| Score::No, parser: toy::<FOREVER> };
 
 impl<const BLIND: u8> Parser for Toy<BLIND> {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {

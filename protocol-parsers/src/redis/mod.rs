@@ -47,13 +47,29 @@ use subscriptions::Subscriptions;
 use table::{Effect, replies};
 
 use crate::contract::{
-    Chunk, Close, Direction, Hole, KernelTime, Malformed, Mark, Parser, Protocol, Role, Used, Wants,
+    Chunk, Close, Direction, Hole, KernelTime, Malformed, Mark, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Next, Output};
 
 /// The table's entry.
-pub static PROTOCOL: Protocol =
-    Protocol { name: "redis", side: Role::Client, score: score::score, parser: |role| Box::new(Redis::new(role)) };
+pub static PROTOCOL: Protocol = Protocol {
+    name: "redis",
+    side: Role::Client,
+    priors: Priors {
+        ports: &[6379, 26379],
+        programs: &[
+            "redis-benchmark",
+            "redis-check-rdb",
+            "redis-cli",
+            "redis-sentinel",
+            "redis-server",
+            "valkey-cli",
+            "valkey-server",
+        ],
+    },
+    score: score::score,
+    parser: |role| Box::new(Redis::new(role)),
+};
 
 /// Whose a reply is.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,12 @@ use sidelight_events::{
     Close, ConnKey, DataHeader, Event, Open, TlsBind, TlsFree, close_flags, ended, family, flags, how, kind, layer,
     maps::policy, open_flags, role,
 };
-use sidelight_protocol_parsers::{Emitted, Exchange, KernelTime};
+use sidelight_protocol_parsers::{Emitted, Exchange, KernelTime, detect::Detection};
 
 use super::toy;
 use crate::{
     model::Connection,
-    tracker::{Limits, Sink, Tracker},
+    tracker::{Detect, Limits, Sink, Tracker},
 };
 
 pub(super) const MS: u64 = 1_000_000;
@@ -186,6 +186,10 @@ impl Sink for Seen {
             other => panic!("policy {other}"),
         }
     }
+
+    fn program(&self, pid: u32) -> &str {
+        if pid == 7 { "toyd" } else { "" }
+    }
 }
 
 impl Seen {
@@ -222,6 +226,15 @@ pub(super) fn rig() -> Rig {
 
 pub(super) fn rig_with(limits: Limits) -> Rig {
     Rig { tracker: Tracker::with_detection(limits, toy::detect), seen: Seen::default(), now: 0 }
+}
+
+/// A tracker of the toy where port and program speak for it.
+pub(super) fn rig_of_toyd() -> Rig {
+    let detect: Detect = |sample, candidates| match (sample.port, sample.program) {
+        (Some(80), "toyd") => toy::detect(sample, candidates),
+        _ => Detection::Unknown,
+    };
+    Rig { tracker: Tracker::with_detection(Limits::default(), detect), ..rig() }
 }
 
 /// A tracker of the real protocols.

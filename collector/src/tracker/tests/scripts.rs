@@ -3,7 +3,7 @@
 use sidelight_events::{Close, Open, TlsBind, how};
 use sidelight_protocol_parsers::{Details, Exchange};
 
-use super::rig::{Conn, MS, Record, Rig, conn, conn_at, real_rig, rig, rig_with};
+use super::rig::{Conn, MS, Record, Rig, conn, conn_at, real_rig, rig, rig_of_toyd, rig_with};
 use crate::tracker::Limits;
 
 #[test]
@@ -17,6 +17,19 @@ fn request_and_answer_make_an_exchange_with_their_own_times() {
     assert_eq!((exchange.request.first.time.0, exchange.response.unwrap().last.time.0), (10, 20));
     assert_eq!(rig.tracker.counts().connections.closed, 1);
     assert_eq!(rig.seen.all[0].0.local, crate::model::Endpoint::Inet([127, 0, 0, 1].into(), 80));
+}
+
+#[test]
+fn detection_is_told_the_port_and_the_program_of_the_process_that_moved_the_bytes() {
+    for (pid, expected) in [(7, 1), (8, 0)] {
+        let mut c = conn(1);
+        let mut records = [c.open(5), c.read("Q1\n", 10), c.write("A1\n", 20), c.close(30)];
+        records[1].header().tgid = pid;
+        records[2].header().tgid = pid;
+        let mut rig = rig_of_toyd();
+        rig.feed(records).shutdown();
+        assert_eq!(rig.seen.lines().len(), expected, "process {pid}");
+    }
 }
 
 #[test]

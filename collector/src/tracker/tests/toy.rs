@@ -5,12 +5,17 @@ use std::collections::VecDeque;
 
 use sidelight_protocol_parsers::{
     Chunk, Close, Details, Direction, Exchange, ExchangeId, Hole, Incomplete, IncompleteSet, KernelTime, Malformed,
-    Next, Output, Parser, Protocol, Role, Shape, Side, Text, Used, Wants,
+    Next, Output, Parser, Priors, Protocol, Role, Shape, Side, Text, Used, Wants,
     detect::{Candidates, Detection, Sample, Score},
 };
 
-pub(super) static TOY: Protocol =
-    Protocol { name: "toy", side: Role::Server, score: |_| Score::Possible, parser: |role| Box::new(Toy::new(role)) };
+pub(super) static TOY: Protocol = Protocol {
+    name: "toy",
+    side: Role::Server,
+    priors: Priors::NONE,
+    score: |_| Score::Possible,
+    parser: |role| Box::new(Toy::new(role)),
+};
 
 /// `Q` at the front of a direction is the toy, `X` is opaque, anything else unknown; two bytes are needed.
 pub(super) fn detect(sample: &Sample<'_>, _: &mut Candidates) -> Detection {

@@ -6,7 +6,7 @@ use crate::detect::{Sample, Score};
 use crate::http2::score::score;
 
 fn judge(ingress: &[u8], egress: &[u8], from_start: bool) -> Score {
-    score(&Sample { ingress, egress, from_start, role: None, tls: false, port: None })
+    score(&Sample { ingress, egress, from_start, role: None, tls: false, port: None, program: "" })
 }
 
 #[test]

@@ -7,8 +7,10 @@ use crate::mysql::score::score;
 use crate::proof::Random;
 
 fn judged(from_start: bool, tls: bool, client: &[u8], server: &[u8]) -> Score {
-    let as_server = score(&Sample { ingress: client, egress: server, from_start, role: None, tls, port: None });
-    let as_client = score(&Sample { ingress: server, egress: client, from_start, role: None, tls, port: None });
+    let as_server =
+        score(&Sample { ingress: client, egress: server, from_start, role: None, tls, port: None, program: "" });
+    let as_client =
+        score(&Sample { ingress: server, egress: client, from_start, role: None, tls, port: None, program: "" });
     match (as_server, as_client) {
         (Score::Certain(Some(Role::Server)), Score::Certain(Some(Role::Client))) => {}
         (one, other) => assert_eq!(one, other),
@@ -129,6 +131,7 @@ fn foreign_bytes_are_never_taken_for_it() {
             role: None,
             tls: round % 3 == 0,
             port: Some(3306),
+            program: "mariadbd",
         };
         if let Score::Certain(_) | Score::Likely(_) = score(&sample) {
             // Its own words may happen to be a PING and its OK.

@@ -7,7 +7,7 @@ use crate::postgresql::PROTOCOL;
 use crate::proof::{Random, Session};
 
 fn verdict(asks: &[u8], answers: &[u8], from_start: bool) -> String {
-    let sample = Sample { ingress: asks, egress: answers, from_start, role: None, tls: false, port: None };
+    let sample = Sample { ingress: asks, egress: answers, from_start, role: None, tls: false, port: None, program: "" };
     match detect(&sample, &mut Candidates::default()) {
         Detection::Is(protocol, role) => format!("{} {role:?}", protocol.name),
         Detection::Opaque(name) => name.to_owned(),
@@ -32,7 +32,7 @@ fn a_start_and_its_answer_are_certain_and_nothing_less() {
         assert_eq!(verdict(&answer, &start, false), "postgresql Some(Client)");
     }
     let egress = &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..];
-    let sample = Sample { ingress: &start, egress, from_start: true, role: None, tls: false, port: None };
+    let sample = Sample { ingress: &start, egress, from_start: true, role: None, tls: false, port: None, program: "" };
     assert_eq!((PROTOCOL.score)(&sample), Score::No);
     for request in [b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30"] {
         assert_eq!(verdict(request, b"", true), "undecided");
@@ -64,7 +64,7 @@ fn calls_until_recognised(session: &Session, from: usize) -> Option<usize> {
             }
             sample[call.dir.index()].extend(&call.bytes);
             let [ingress, egress] = &sample;
-            let sample = Sample { ingress, egress, from_start: false, role: None, tls: false, port: None };
+            let sample = Sample { ingress, egress, from_start: false, role: None, tls: false, port: None, program: "" };
             match detect(&sample, &mut candidates) {
                 Detection::Is(protocol, role) => {
                     assert_eq!((protocol.name, role), ("postgresql", Some(Role::Server)), "from {from}");

@@ -6,7 +6,7 @@ use crate::detect::{Candidates, Detection, Sample, Score, detect};
 use crate::redis::PROTOCOL;
 
 fn sample<'a>(ingress: &'a [u8], egress: &'a [u8], from_start: bool) -> Sample<'a> {
-    Sample { ingress, egress, from_start, role: None, tls: false, port: None }
+    Sample { ingress, egress, from_start, role: None, tls: false, port: None, program: "" }
 }
 
 fn score(ingress: &[u8], egress: &[u8], from_start: bool) -> Score {
