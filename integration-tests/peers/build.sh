@@ -20,7 +20,7 @@ done
 
 # current LANGUAGE: whether the peer is newer than all its sources, or not wanted
 current() {
-    case $wanted in *" $1 "*) [ -x "$cache/grpc-$1" ] && [ -z "$(find "grpc-$1" build.sh -newer "$cache/grpc-$1" -type f)" ] ;; esac
+    case $wanted in *" $1 "*) [ -x "$cache/grpc-$1" ] && [ -z "$(find "grpc-$1" go-peer build.sh -newer "$cache/grpc-$1" -type f)" ] ;; esac
 }
 
 # script LANGUAGE TEXT: the peer as a shell script, written last

@@ -1,7 +1,7 @@
 //! PostgreSQL with its own clients: every statement that the server's log or the client knows of is one span at each end, with
 //! its SQLSTATE, and there is no other; plain, over TLS and over a Unix socket.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use sidelight_integration_tests::{
     compare::{room, scale},
@@ -232,21 +232,23 @@ fn a_connection_joined_in_the_middle_is_right_from_its_second_exchange() {
     let client = scene.file(
         "client.py",
         r#"
-import os, sys, time, psycopg
+import sys, psycopg
 with psycopg.connect(sys.argv[1], autocommit=True) as connection:
     connection.execute("select 'old'")
     open(sys.argv[2], "w").close()
-    while os.path.exists(sys.argv[2]): time.sleep(0.01)
+    with open(sys.argv[3], "rb", buffering=0) as pipe: pipe.read(1)
     for id in range(300):
         connection.execute("select %s::int", [id], prepare=False)
 "#,
     );
     let flag = scene.dir().join("joined");
     let url = postgres.url("shop", "sslmode=disable");
-    let running = scene.start(&["/usr/bin/python3", client.to_str().unwrap(), &url, flag.to_str().unwrap()]);
+    let (go, mut end) = scene.pipe("go");
+    let words = [&client, &flag, &go].map(|path| path.to_str().unwrap());
+    let running = scene.start(&["/usr/bin/python3", words[0], &url, words[1], words[2]]);
     sidelight_integration_tests::wait_for("the client", LIMIT, || flag.exists().then_some(()));
     let daemon = Daemon::watch(&scene, &[]);
-    std::fs::remove_file(&flag).unwrap();
+    end.write_all(b"\n").unwrap();
     assert_eq!(scene.wait(&running).code, 0);
     daemon.wait_for_spans(2 * 299, LIMIT);
     let stopped = daemon.stop();

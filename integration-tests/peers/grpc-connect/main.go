@@ -3,19 +3,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"connectrpc.com/connect"
+
+	peer "sidelight/go-peer"
 )
 
 const service = "sidelight.test.Echo"
@@ -32,16 +32,10 @@ func (raw) Unmarshal(data []byte, v any) error {
 	return nil
 }
 
-// How often each METHOD STATUS happened.
-type counts struct {
-	sync.Mutex
-	of map[string]int
-}
-
-var seen = counts{of: map[string]int{}}
+var seen peer.Counts
 
 // The status is named as the protocol names it.
-func (c *counts) add(protocol, method string, err error) error {
+func count(protocol, method string, err error) error {
 	name := "ok"
 	if err != nil {
 		name = connect.CodeOf(err).String()
@@ -49,16 +43,8 @@ func (c *counts) add(protocol, method string, err error) error {
 	if protocol != connect.ProtocolConnect {
 		name = strings.Replace(strings.ToUpper(name), "CANCELED", "CANCELLED", 1)
 	}
-	c.Lock()
-	c.of[service+"/"+method+" "+name]++
-	c.Unlock()
+	seen.Add(service+"/"+method, name)
 	return err
-}
-
-func (c *counts) print() {
-	c.Lock()
-	defer c.Unlock()
-	json.NewEncoder(os.Stdout).Encode(c.of)
 }
 
 type ask struct{ status, count, size int }
@@ -97,7 +83,7 @@ func (a ask) end() error {
 func unary(method string) func(context.Context, *connect.Request[[]byte]) (*connect.Response[[]byte], error) {
 	return func(_ context.Context, request *connect.Request[[]byte]) (*connect.Response[[]byte], error) {
 		a := parse(*request.Msg)
-		if err := seen.add(request.Peer().Protocol, method, a.end()); err != nil {
+		if err := count(request.Peer().Protocol, method, a.end()); err != nil {
 			return nil, err
 		}
 		return connect.NewResponse(a.reply()), nil
@@ -111,7 +97,7 @@ func serverStream(_ context.Context, request *connect.Request[[]byte], stream *c
 			return err
 		}
 	}
-	return seen.add(request.Peer().Protocol, "ServerStream", a.end())
+	return count(request.Peer().Protocol, "ServerStream", a.end())
 }
 
 func clientStream(_ context.Context, stream *connect.ClientStream[[]byte]) (*connect.Response[[]byte], error) {
@@ -123,7 +109,7 @@ func clientStream(_ context.Context, stream *connect.ClientStream[[]byte]) (*con
 	if err == nil {
 		err = a.end()
 	}
-	if seen.add(stream.Peer().Protocol, "ClientStream", err) != nil {
+	if count(stream.Peer().Protocol, "ClientStream", err) != nil {
 		return nil, err
 	}
 	return connect.NewResponse(a.reply()), nil
@@ -150,15 +136,15 @@ func serve(port string) {
 			protocol = connect.ProtocolGRPCWeb
 		}
 		method := request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:]
-		seen.add(protocol, method, connect.NewError(connect.CodeUnimplemented, errors.New("no such method")))
+		count(protocol, method, connect.NewError(connect.CodeUnimplemented, errors.New("no such method")))
 		http.NotFound(response, request)
 	})
 	server := http.Server{Addr: "127.0.0.1:" + port, Handler: mux, Protocols: protocols("")}
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
-	go func() { check(server.ListenAndServe()) }()
+	go func() { peer.Check(server.ListenAndServe()) }()
 	<-ended
-	seen.print()
+	seen.Print()
 }
 
 type client struct {
@@ -166,8 +152,8 @@ type client struct {
 	unary, read, missing, down, up *connect.Client[[]byte, []byte]
 }
 
-func dial(options map[string]string) *client {
-	streams := number(options["streams"], 1)
+func dial(options peer.Options) *client {
+	streams := options.Number("streams", 1)
 	transport := &http.Transport{MaxConnsPerHost: streams, MaxIdleConnsPerHost: streams, Protocols: protocols(options["http"])}
 	with := []connect.ClientOption{connect.WithCodec(raw{})}
 	protocol := connect.ProtocolConnect
@@ -195,7 +181,7 @@ func (c *client) call(to *connect.Client[[]byte, []byte], method, trace string, 
 	request := connect.NewRequest(a.message(padding))
 	mark(request.Header(), trace)
 	_, err := to.CallUnary(context.Background(), request)
-	seen.add(c.protocol, method, err)
+	count(c.protocol, method, err)
 }
 
 func (c *client) stream(trace string, a ask) {
@@ -208,7 +194,7 @@ func (c *client) stream(trace string, a ask) {
 		err = stream.Err()
 		stream.Close()
 	}
-	seen.add(c.protocol, "ServerStream", err)
+	count(c.protocol, "ServerStream", err)
 }
 
 func (c *client) send(trace string, a ask, up int) {
@@ -221,7 +207,7 @@ func (c *client) send(trace string, a ask, up int) {
 		}
 	}
 	_, err := stream.CloseAndReceive()
-	seen.add(c.protocol, "ClientStream", err)
+	count(c.protocol, "ClientStream", err)
 }
 
 func mark(header http.Header, trace string) {
@@ -269,12 +255,12 @@ func (c *client) work(name string, i int, trace string) {
 	}
 }
 
-func load(options map[string]string) {
+func load(options peer.Options) {
 	c := dial(options)
-	calls := int64(number(options["calls"], 1))
+	calls := int64(options.Number("calls", 1))
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range number(options["streams"], 1) {
+	for range options.Number("streams", 1) {
 		group.Go(func() {
 			for {
 				i := next.Add(1) - 1
@@ -290,33 +276,7 @@ func load(options map[string]string) {
 		})
 	}
 	group.Wait()
-	seen.print()
+	seen.Print()
 }
 
-func number(text string, otherwise int) int {
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	check(err)
-	return n
-}
-
-func check(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
-
-func main() {
-	options := map[string]string{}
-	for _, word := range os.Args[2:] {
-		key, value, _ := strings.Cut(word, "=")
-		options[key] = value
-	}
-	if os.Args[1] == "server" {
-		serve(options["port"])
-	} else {
-		load(options)
-	}
-}
+func main() { peer.Main(serve, load) }

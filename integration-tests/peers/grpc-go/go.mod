@@ -11,3 +11,7 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20251202230838-ff82c1b0f217 // indirect
 	google.golang.org/protobuf v1.36.10 // indirect
 )
+
+require sidelight/go-peer v0.0.0
+
+replace sidelight/go-peer => ../go-peer

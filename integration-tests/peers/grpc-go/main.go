@@ -3,13 +3,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +20,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	peer "sidelight/go-peer"
 )
 
 const service = "sidelight.test.Echo"
@@ -36,23 +36,8 @@ func (raw) Unmarshal(data []byte, v any) error {
 }
 func (raw) Name() string { return "proto" }
 
-// How often each METHOD STATUS happened.
-type counts struct {
-	sync.Mutex
-	of map[string]int
-}
-
-func (c *counts) add(method string, err error) {
-	code := status.Code(err)
-	c.Lock()
-	c.of[strings.TrimPrefix(method, "/")+" "+names[code]]++
-	c.Unlock()
-}
-
-func (c *counts) print() {
-	c.Lock()
-	defer c.Unlock()
-	json.NewEncoder(os.Stdout).Encode(c.of)
+func count(seen *peer.Counts, method string, err error) {
+	seen.Add(strings.TrimPrefix(method, "/"), names[status.Code(err)])
 }
 
 var names = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -150,7 +135,7 @@ func readAll(stream grpc.ServerStream, each bool) error {
 }
 
 func serve(port string) {
-	seen := counts{of: map[string]int{}}
+	var seen peer.Counts
 	counted := func(method string, handle func(grpc.ServerStream) error) grpc.StreamHandler {
 		return func(_ any, stream grpc.ServerStream) error {
 			err := handle(stream)
@@ -158,7 +143,7 @@ func serve(port string) {
 			if name == "" {
 				name, _ = grpc.MethodFromServerStream(stream)
 			}
-			seen.add(name, err)
+			count(&seen, name, err)
 			return err
 		}
 	}
@@ -169,7 +154,7 @@ func serve(port string) {
 		ServiceName: service,
 		Methods: []grpc.MethodDesc{{MethodName: "Unary", Handler: func(s any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error) {
 			reply, err := unary(s, ctx, decode, i)
-			seen.add(service+"/Unary", err)
+			count(&seen, service+"/Unary", err)
 			return reply, err
 		}}},
 		Streams: []grpc.StreamDesc{
@@ -179,18 +164,18 @@ func serve(port string) {
 		},
 	}, nil)
 	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
-	check(err)
+	peer.Check(err)
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
 	go server.Serve(listener)
 	<-ended
 	server.Stop()
-	seen.print()
+	seen.Print()
 }
 
 type client struct {
 	conn *grpc.ClientConn
-	seen counts
+	seen peer.Counts
 }
 
 // One call: `up` request messages, all the answers.
@@ -200,11 +185,11 @@ func (c *client) call(ctx context.Context, method string, a ask, up, padding int
 	method = service + "/" + method
 	if method == service+"/Unary" || method == service+"/Missing" {
 		var reply []byte
-		c.seen.add(method, c.conn.Invoke(ctx, "/"+method, a.message(padding), &reply))
+		count(&c.seen, method, c.conn.Invoke(ctx, "/"+method, a.message(padding), &reply))
 		return
 	}
 	desc := grpc.StreamDesc{ServerStreams: method != service+"/ClientStream", ClientStreams: method != service+"/ServerStream"}
-	c.seen.add(method, func() error {
+	count(&c.seen, method, func() error {
 		stream, err := c.conn.NewStream(ctx, &desc, "/"+method)
 		if err != nil {
 			return err
@@ -301,9 +286,9 @@ func connect(conn *grpc.ClientConn) {
 // Until a named pipe gives a byte.
 func wait(path string) {
 	pipe, err := os.Open(path)
-	check(err)
+	peer.Check(err)
 	_, err = pipe.Read(make([]byte, 1))
-	check(err)
+	peer.Check(err)
 }
 
 func exists(file string) bool {
@@ -311,17 +296,17 @@ func exists(file string) bool {
 	return err == nil
 }
 
-func load(options map[string]string) {
+func load(options peer.Options) {
 	conn, err := grpc.NewClient("passthrough:///127.0.0.1:"+options["port"], grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{})), grpc.WithNoProxy())
-	check(err)
+	peer.Check(err)
 	connect(conn)
-	c := &client{conn: conn, seen: counts{of: map[string]int{}}}
+	c := &client{conn: conn}
 	var next atomic.Int64
 	var stopped atomic.Bool
 	run := func(until int) {
 		var group sync.WaitGroup
-		for range number(options["streams"], 1) {
+		for range options.Number("streams", 1) {
 			group.Go(func() {
 				for {
 					i := int(next.Add(1)) - 1
@@ -344,42 +329,16 @@ func load(options map[string]string) {
 		next.Store(int64(until))
 	}
 	if first := options["first"]; first != "" {
-		run(number(first, 0))
+		run(options.Number("first", 0))
 		fmt.Println("waiting")
 		wait(options["go"])
 	}
-	run(number(options["calls"], 1))
+	run(options.Number("calls", 1))
 	if pipe := options["hold"]; pipe != "" {
 		wait(pipe)
 	}
 	conn.Close()
-	c.seen.print()
+	c.seen.Print()
 }
 
-func number(text string, otherwise int) int {
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	check(err)
-	return n
-}
-
-func check(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
-
-func main() {
-	options := map[string]string{}
-	for _, word := range os.Args[2:] {
-		key, value, _ := strings.Cut(word, "=")
-		options[key] = value
-	}
-	if os.Args[1] == "server" {
-		serve(options["port"])
-	} else {
-		load(options)
-	}
-}
+func main() { peer.Main(serve, load) }

@@ -1,0 +1,3 @@
+module sidelight/go-peer
+
+go 1.25.0
