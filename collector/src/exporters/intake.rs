@@ -258,3 +258,71 @@ pub(crate) fn queue(capacity: usize, format: Option<Format>, cut: Cut, health: &
     let producer = Producer { sender, bound: Arc::clone(&bound), format, cut, gathered: 0, untold: 0, due: None };
     (producer, Consumer { receiver, bound })
 }
+
+#[cfg(test)]
+mod tests {
+    use sidelight_config::OutputFormat;
+
+    use super::*;
+    use crate::testing::Case;
+
+    const OUTPUTS: [OutputFormat; 3] = [OutputFormat::Console, OutputFormat::Otlp, OutputFormat::OtlpJson];
+
+    fn setup(output: Option<OutputFormat>, bytes: usize) -> (Producer, Consumer, Arc<Health>) {
+        let health = Arc::new(Health::default());
+        let cut = Cut { bytes, delay: Duration::from_nanos(10) };
+        let (producer, consumer) = queue(1 << 24, output.map(|output| Format::new(output, false)), cut, &health);
+        (producer, consumer, health)
+    }
+
+    /// Spans of each payload that was handed over.
+    fn taken(consumer: &mut Consumer) -> Vec<u64> {
+        std::iter::from_fn(|| match consumer.receiver.try_recv().ok()? {
+            Message::Spans(payload) => Some(payload.items),
+            Message::Metrics(_) | Message::Stop(..) => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_span_waits_for_others_and_no_longer_than_it_may() {
+        for output in OUTPUTS {
+            let (mut producer, mut consumer, health) = setup(Some(output), 1 << 16);
+            producer.span(&Case::server("GET", "/").span());
+            producer.turn(KernelTime(100));
+            assert_eq!(health.load(Metric::SpansQueued), 1, "it is told while it waits");
+            producer.span(&Case::server("GET", "/").span());
+            producer.turn(KernelTime(109));
+            assert!(taken(&mut consumer).is_empty());
+            producer.turn(KernelTime(110));
+            assert_eq!(taken(&mut consumer), [2]);
+            producer.span(&Case::server("GET", "/").span());
+            producer.turn(KernelTime(111));
+            assert_eq!((taken(&mut consumer), producer.gathered()), (vec![], 1), "the next wait is its own");
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_full_goes_at_once_and_what_is_left_at_the_end() {
+        for output in OUTPUTS {
+            let (mut producer, mut consumer, health) = setup(Some(output), 4096);
+            (0..1000).for_each(|_| producer.span(&Case::server("GET", "/").span()));
+            let full = taken(&mut consumer);
+            assert!(full.len() > 10, "{full:?}");
+            assert_eq!(full.iter().sum::<u64>() + producer.gathered(), 1000);
+            let left = producer.gathered();
+            drop(producer);
+            assert_eq!(taken(&mut consumer), if left > 0 { vec![left] } else { vec![] });
+            assert_eq!((health.load(Metric::SpansBuilt), health.load(Metric::SpansQueued)), (1000, 1000));
+        }
+    }
+
+    #[test]
+    fn spans_that_go_nowhere_are_counted() {
+        let (mut producer, mut consumer, health) = setup(None, 4096);
+        (0..10).for_each(|_| producer.span(&Case::server("GET", "/").span()));
+        producer.turn(KernelTime(1));
+        assert_eq!((taken(&mut consumer), producer.gathered()), (vec![], 0));
+        assert_eq!(health.load(Metric::SpansUnconfigured), 10);
+    }
+}
