@@ -19,7 +19,7 @@ use crate::{
     metrics::Metrics,
     model::{ClockOffset, Connection, Process, Resource, Side, UnixTime},
     source::Item,
-    span::{Built, SpanBuilder},
+    span::SpanBuilder,
     telemetry::{Health, Metric},
     tracker::{Limits, Sink, Tracker},
 };
@@ -95,10 +95,10 @@ impl Shard {
         self.stage.policies.drain(..)
     }
 
-    /// Hands the state of all metric series over. `false`: it did not fit, which is counted.
-    pub fn snapshot(&mut self, now: KernelTime) -> bool {
+    /// Hands the state of all metric series over; one that does not fit is counted.
+    pub fn snapshot(&mut self, now: KernelTime) {
         let snapshot = self.stage.metrics.snapshot(self.unix(now));
-        self.stage.queue.metrics(snapshot)
+        self.stage.queue.metrics(snapshot);
     }
 
     /// The Unix time of a kernel time, by the newest offset.
@@ -159,8 +159,8 @@ impl Sink for Stage {
                 let resource = self.resource(connection, &exchange);
                 let built = self.spans.done(connection, &resource, exchange, self.offset);
                 self.metrics.record(built.span());
-                if let Built::Sampled(span) = &built {
-                    self.queue.span(span);
+                if let Some(span) = built.sampled() {
+                    self.queue.span(&span);
                 }
             }
             // the causality stage will read answers; switches stay inside the tracker

@@ -17,10 +17,6 @@ use crate::{
     telemetry::{Health, Metric},
 };
 
-/// Spans that make a batch.
-const BATCH: u64 = 512;
-/// Spans in the queues at most before more are read: 2,048 of about 1 KiB fit the default queues.
-const QUEUED: u64 = 2048;
 /// Nanoseconds of the file's time between ticks.
 const TICK: u64 = 1_000_000_000;
 
@@ -53,10 +49,7 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
             shard.tick(now);
             due = KernelTime(now.0.saturating_add(TICK));
         }
-        if shard.queue().gathered() >= BATCH {
-            shard.queue().flush();
-            wait_for_room(&health);
-        }
+        wait_for_room(&health);
     };
     shard.shutdown(now);
     shard.queue().flush();
@@ -72,10 +65,12 @@ pub fn replay(config: &Config, file: &Path, side: Side) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file is read faster than it is sent: it waits, instead of dropping, until most of what was pushed is out.
+/// A file is read faster than it is sent: it waits, instead of dropping, until queue A is empty and half of queue B.
 #[expect(clippy::disallowed_methods, reason = "the queues have no writer that waits but this one")]
 fn wait_for_room(health: &Health) {
-    while health.load(Metric::SpansQueued) > QUEUED {
+    while health.load(Metric::QueueIntake) > 0
+        || health.load(Metric::QueueTraces) > health.load(Metric::CapacityTraces) / 2
+    {
         std::thread::sleep(Duration::from_millis(1));
     }
 }

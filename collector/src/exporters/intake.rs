@@ -143,12 +143,6 @@ impl Producer {
         payload.is_none_or(|payload| self.hand_over(payload))
     }
 
-    /// Spans that are encoded and not handed over.
-    #[must_use]
-    pub fn gathered(&self) -> u64 {
-        self.gathered
-    }
-
     /// Hands a snapshot over and counts what is in it as built. If the last one was not taken out yet it is dropped and counted, and
     /// `false`.
     pub fn metrics(&self, snapshot: Snapshot) -> bool {
@@ -298,7 +292,7 @@ mod tests {
             assert_eq!(taken(&mut consumer), [2]);
             producer.span(&Case::server("GET", "/").span());
             producer.turn(KernelTime(111));
-            assert_eq!((taken(&mut consumer), producer.gathered()), (vec![], 1), "the next wait is its own");
+            assert_eq!((taken(&mut consumer), producer.gathered), (vec![], 1), "the next wait is its own");
         }
     }
 
@@ -309,8 +303,8 @@ mod tests {
             (0..1000).for_each(|_| producer.span(&Case::server("GET", "/").span()));
             let full = taken(&mut consumer);
             assert!(full.len() > 10, "{full:?}");
-            assert_eq!(full.iter().sum::<u64>() + producer.gathered(), 1000);
-            let left = producer.gathered();
+            assert_eq!(full.iter().sum::<u64>() + producer.gathered, 1000);
+            let left = producer.gathered;
             drop(producer);
             assert_eq!(taken(&mut consumer), if left > 0 { vec![left] } else { vec![] });
             assert_eq!((health.load(Metric::SpansBuilt), health.load(Metric::SpansQueued)), (1000, 1000));
@@ -322,7 +316,7 @@ mod tests {
         let (mut producer, mut consumer, health) = setup(None, 4096);
         (0..10).for_each(|_| producer.span(&Case::server("GET", "/").span()));
         producer.turn(KernelTime(1));
-        assert_eq!((taken(&mut consumer), producer.gathered()), (vec![], 0));
+        assert_eq!((taken(&mut consumer), producer.gathered), (vec![], 0));
         assert_eq!(health.load(Metric::SpansUnconfigured), 10);
     }
 }

@@ -129,8 +129,8 @@ pub fn start(
     let piece = capacity(Signal::Metrics, limits) / 4;
     let color = export.output_file.is_none() && console.wants_color();
     let format = traces.is_some().then(|| Format::new(export.output, color));
-    // So that one payload on the wire and three that wait fit into queue B, and gathering takes no more than half of queue A.
-    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 2);
+    // So that one payload on the wire and three that wait fit into queue B, and one that is gathered and two that wait into queue A.
+    let bytes = settings.cut.min(capacity(Signal::Traces, limits) / 4).min(limits.span_queue / 4);
     let cut = Cut { bytes, delay: export.span_delay.unwrap_or(settings.delay) };
     let (producer, intake) = intake::queue(limits.span_queue, format, cut, health);
     let queues = [&traces, &metrics].map(|route| route.as_ref().map(|route| Arc::clone(&route.pending)));
