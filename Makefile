@@ -49,8 +49,9 @@ exact:            ## by every protocol 10,000 exchanges and more, by each mechan
 	$(EXACT) SIDELIGHT_SCALE=15 $(SCALED) --test mysql agree -- --nocapture
 	$(EXACT) SIDELIGHT_SCALE=5 $(SCALED) --test redis redis_benchmark -- --nocapture
 
-fuzz-smoke:       ## every fuzz target for ten seconds (needs nightly Rust and cargo-fuzz)
-	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=10 || exit 1; done
+# What is found goes to the first folder, which is made and not committed; the others are only read.
+fuzz-smoke:       ## every fuzz target for FUZZ_SECONDS=10 each (needs nightly Rust and cargo-fuzz)
+	cd protocol-parsers && for target in $$(cargo +nightly fuzz list); do mkdir -p fuzz/target/found/$$target && cargo +nightly fuzz run $$target fuzz/target/found/$$target fuzz/corpus/$$target -- -max_total_time=$(or $(FUZZ_SECONDS),10) -max_len=16384 || exit 1; done
 
 lint:             ## what `make test` checks before it runs anything
 	integration-tests/run.sh lint
