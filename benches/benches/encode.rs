@@ -61,6 +61,7 @@ fn exchange(id: u64, protocol: &'static str, role: Role, details: Details, text:
         shape: Shape::RequestReply,
         request: side(1_000_000),
         response: Some(side(2_000_000)),
+        cut_off: KernelTime::default(),
         outcome: matches!(details, Details::Db(_)).then_some(Outcome::Error),
         details,
         context: None,

@@ -231,6 +231,7 @@ impl Case {
             shape,
             request: side(1, 2),
             response: self.response.then(|| side(5, 9)),
+            cut_off: KernelTime::default(),
             outcome: self.outcome,
             details,
             context,

@@ -181,6 +181,38 @@ s.close()",
 }
 
 #[test]
+fn a_request_that_is_never_answered_lasts_until_its_client_gives_up() {
+    const PATIENCE: &str = "0.4";
+    let _one = serial();
+    for attach in MECHANISMS {
+        let mut scene = Scene::new();
+        let daemon = Daemon::watch(&scene, &["--attach", attach]);
+        let script = format!(
+            "import socket, http.client
+silent = socket.create_server(('127.0.0.1', 0))
+client = http.client.HTTPConnection(*silent.getsockname(), timeout={PATIENCE})
+client.request('GET', '/silence')
+server, _ = silent.accept()
+server.recv(1000)
+try: client.getresponse()
+except TimeoutError: client.close()
+server.recv(1000)
+server.close()"
+        );
+        scene.check(&["/usr/bin/python3", "-c", &script]);
+        daemon.wait_for_spans(2, LIMIT);
+        let stopped = daemon.stop();
+        for kind in [Kind::Server, Kind::Client] {
+            assert_eq!(exchanges(&stopped.spans, kind), ["GET /silence "], "{kind:?} {}", stopped.stderr);
+        }
+        for span in &stopped.spans {
+            let lasted = span.end - span.start;
+            assert!((400_000_000..2_000_000_000).contains(&lasted), "{lasted} ns: {span:?}");
+        }
+    }
+}
+
+#[test]
 fn a_daemon_that_comes_and_goes_under_load_disturbs_nobody_and_joins_open_connections() {
     let _one = serial();
     let mut scene = Scene::new();

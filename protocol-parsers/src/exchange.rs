@@ -2,7 +2,7 @@
 
 pub use crate::text::{Span, Text};
 
-use crate::contract::{Close, Direction, Lost, Mark, Role};
+use crate::contract::{Close, Direction, KernelTime, Lost, Mark, Role};
 
 /// Names an exchange within its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -328,6 +328,8 @@ pub struct Exchange {
     pub request: Side,
     /// The response, if any of it was seen.
     pub response: Option<Side>,
+    /// When something other than its own bytes ended it: a reset, the end of the connection. 0: nothing did, or it is not known.
+    pub cut_off: KernelTime,
     /// What the protocol says; `None`: unknown.
     pub outcome: Option<Outcome>,
     /// The family's part.

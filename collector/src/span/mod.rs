@@ -223,11 +223,12 @@ impl SpanBuilder {
 /// When an exchange ended, as far as it was seen.
 fn end(exchange: &Exchange) -> sidelight_protocol_parsers::KernelTime {
     let request = exchange.request.last.time;
-    match (exchange.response, exchange.role) {
+    let seen = match (exchange.response, exchange.role) {
         (Some(response), Role::Server) => response.last.time,
         (Some(response), Role::Client) => response.last.time.max(request),
         (None, _) => request,
-    }
+    };
+    seen.max(exchange.cut_off)
 }
 
 #[cfg(test)]
@@ -338,6 +339,11 @@ mod tests {
         assert_eq!(early(Case::client("POST", "/")), 19_000_000);
         let aborted = Case { response: false, incomplete: vec![Incomplete::Closed], ..Case::client("GET", "/") }.span();
         assert_eq!((aborted.duration, aborted.first_byte), (1_000_000, None));
+        for case in [Case::server("GET", "/"), Case::client("GET", "/")] {
+            let exchange = Box::new(Exchange { cut_off: at(30).time, response: None, ..*case.exchange(1) });
+            let span = builder().done(&case.connection(), &nginx(), exchange, ClockOffset(0)).sampled().unwrap();
+            assert_eq!(span.duration, 29_000_000);
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use sidelight_events::maps::policy;
 use sidelight_protocol_parsers::{
-    Chunk, Close, Direction, Emitted, Hole, Kept, KernelTime, Lost, MAX_REST, Mark, Next, Output, PROTOCOLS, Parser,
-    Role, Wants, detect::Detection,
+    Chunk, Close, Direction, Emitted, Hole, Incomplete, Kept, KernelTime, Lost, MAX_REST, Mark, Next, Output,
+    PROTOCOLS, Parser, Role, Wants, detect::Detection,
 };
 
 use super::{Detect, Sink, buffers::Buffers, counts::Counts, waiting::Waiting};
@@ -200,6 +200,7 @@ impl Stream {
     ) {
         if let Phase::Parsing { parser, .. } = &mut self.phase {
             parser.close(Some(dir), how, at, context.out);
+            cut_off(context.out, Some(dir), at);
             self.said(context);
         }
     }
@@ -222,6 +223,7 @@ impl Stream {
     fn end(&mut self, how: Close, at: KernelTime, context: &mut Context<'_, impl Sink>) {
         if let Phase::Parsing { parser, .. } = &mut self.phase {
             parser.close(None, how, at, context.out);
+            cut_off(context.out, None, at);
             self.emit(context);
         }
         for rest in self.rests.iter_mut().filter_map(Option::take) {
@@ -456,6 +458,19 @@ impl Stream {
         match dir {
             Direction::Ingress => ingress,
             Direction::Egress => egress,
+        }
+    }
+}
+
+/// The connection, or a direction of it, ended: that is when the exchanges ended which it left unfinished. A server's do not
+/// wait for the rest of their requests.
+fn cut_off(out: &mut Output, dir: Option<Direction>, at: KernelTime) {
+    for what in &mut out.emitted {
+        if let Emitted::Done(exchange) = what
+            && exchange.incomplete.contains(Incomplete::Closed)
+            && dir != Some(exchange.role.requests())
+        {
+            exchange.cut_off = at;
         }
     }
 }

@@ -138,6 +138,7 @@ pub(crate) fn span(id: u64) -> Span {
         shape: Shape::RequestReply,
         request: Side::default(),
         response: Some(Side::default()),
+        cut_off: Default::default(),
         outcome: None,
         details: Details::Generic,
         context: None,

@@ -6,7 +6,7 @@
 
 use super::body::Framing;
 use super::lines::{self, Headers, RequestLine, StatusLine};
-use crate::contract::MAX_REST;
+use crate::contract::{Chunk, MAX_REST};
 use crate::exchange::{Http, HttpVersion, Text, TraceContext};
 use crate::forwarded::{forwarded_for, list_item};
 use crate::rpc::{Content, Kind, grpc_status};
@@ -335,4 +335,31 @@ fn decimal(text: &[u8]) -> Option<u64> {
         b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
         _ => None,
     })
+}
+
+/// How many line ends stand before a start line. "A server SHOULD ignore at least one empty line" (RFC 9112 section 2.2).
+pub(super) fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// Looks for a head where a call's bytes begin: at the start of what was kept, else of what is new; or for one that may
+/// be growing there.
+pub(super) fn find<T>(
+    chunk: &Chunk<'_>,
+    at: usize,
+    parse: fn(&[u8], usize) -> Parsed<T>,
+) -> Option<(usize, Parsed<T>)> {
+    let starts = [Some(0), Some(chunk.kept.len).filter(|len| *len > 0)];
+    let mut growing = None;
+    for start in starts.into_iter().flatten().filter(|start| *start >= at) {
+        // Line ends in front are no part of it; here they are more likely the end of an older message.
+        let start = start + line_ends(chunk.bytes.get(start..)?);
+        let Some(rest) = chunk.bytes.get(start..).filter(|rest| !rest.is_empty()) else { continue };
+        match parse(rest, 0) {
+            found @ (Parsed::Whole(..) | Parsed::Cut(_)) => return Some((start, found)),
+            Parsed::More if growing.is_none() => growing = Some((start, Parsed::More)),
+            Parsed::More | Parsed::Not(_) => {}
+        }
+    }
+    growing
 }

@@ -26,7 +26,7 @@ mod score;
 mod tests;
 
 use body::{Body, Framing, Skipped, Taken};
-use head::{Method, Parsed, RequestHead, ResponseHead};
+use head::{Method, Parsed, RequestHead, ResponseHead, find, line_ends};
 use pairing::Pairing;
 
 use crate::contract::{
@@ -336,29 +336,6 @@ fn upgraded(name: &'static str) -> Next {
         Some(http2) => Next::Protocol(http2.name),
         None => Next::Opaque(name),
     }
-}
-
-/// How many line ends stand before a start line. "A server SHOULD ignore at least one empty line" (RFC 9112 section 2.2).
-fn line_ends(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
-}
-
-/// Looks for a head where a call's bytes begin: at the start of what was kept, else of what is new; or for one that may
-/// be growing there.
-fn find<T>(chunk: &Chunk<'_>, at: usize, parse: fn(&[u8], usize) -> Parsed<T>) -> Option<(usize, Parsed<T>)> {
-    let starts = [Some(0), Some(chunk.kept.len).filter(|len| *len > 0)];
-    let mut growing = None;
-    for start in starts.into_iter().flatten().filter(|start| *start >= at) {
-        // Line ends in front are no part of it; here they are more likely the end of an older message.
-        let start = start + line_ends(chunk.bytes.get(start..)?);
-        let Some(rest) = chunk.bytes.get(start..).filter(|rest| !rest.is_empty()) else { continue };
-        match parse(rest, 0) {
-            found @ (Parsed::Whole(..) | Parsed::Cut(_)) => return Some((start, found)),
-            Parsed::More if growing.is_none() => growing = Some((start, Parsed::More)),
-            Parsed::More | Parsed::Not(_) => {}
-        }
-    }
-    growing
 }
 
 impl Parser for Http1 {

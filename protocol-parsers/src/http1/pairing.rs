@@ -118,6 +118,7 @@ impl Pairing {
             shape: Shape::RequestReply,
             request: Side { first, last, bytes: len },
             response: None,
+            cut_off: KernelTime::default(),
             outcome: None,
             details: Details::Http(head.http),
             context: head.context,

@@ -30,11 +30,12 @@ mod search;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use frame::PREFACE;
 use head::Block;
-use hpack::Decoder;
 use stream::{Place, Streams};
+use way::{Data, Gathered, Phase, Way};
 
 use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, Malformed, Parser, Priors, Protocol, Role, Used, Wants,
@@ -56,64 +57,6 @@ const MAX_BLOCK: usize = 32 * 1024;
 
 /// How long a stream that may have ended in a hole is waited for, ns.
 const PATIENCE: u64 = 10_000_000_000;
-
-/// Where a direction stands.
-#[derive(Debug)]
-enum Phase {
-    /// Nothing was seen: a client's preface comes next, or a frame.
-    Start,
-    /// Between frames.
-    Frame,
-    /// In a DATA frame.
-    Data(Data),
-    /// In a frame of a header block that is gathered.
-    Block(u32),
-    /// In a frame of no interest.
-    Skip(u32),
-    /// Anywhere.
-    Lost,
-    /// In what seems to be a frame: if a frame follows, it was one.
-    Trial(Data),
-}
-
-/// A DATA frame that is being received: bytes left of its content and of its padding.
-#[derive(Clone, Copy, Debug)]
-struct Data {
-    stream: u32,
-    ends: bool,
-    content: u32,
-    padding: u32,
-}
-
-/// A header block that comes in pieces.
-#[derive(Debug)]
-struct Gathered {
-    stream: u32,
-    pushed: bool,
-    ends: bool,
-    /// Type and flags of the frame that is being received.
-    kind: u8,
-    flags: u8,
-    place: Place,
-    bytes: Vec<u8>,
-    too_long: bool,
-}
-
-/// One direction.
-#[derive(Debug)]
-struct Way {
-    phase: Phase,
-    decoder: Decoder,
-    block: Option<Box<Gathered>>,
-    /// Its frames were found in the middle, and no header block among them has shown yet that they are frames.
-    unproven: bool,
-}
-
-impl Way {
-    fn new() -> Self {
-        Self { phase: Phase::Start, decoder: Decoder::new(), block: None, unproven: false }
-    }
-}
 
 /// One connection's parser.
 #[derive(Debug)]
@@ -327,6 +270,7 @@ impl Http2 {
         if stream.response.ended {
             return self.streams.end(id, None, out);
         }
+        stream.exchange.cut_off = place.last.time;
         let elapsed = place.last.time.since(stream.exchange.request.first.time);
         let by_deadline = stream.timeout.is_some_and(|timeout| elapsed >= timeout - timeout / ROUNDING);
         // Where frames of the answer were lost, the status may have been among them.
@@ -344,13 +288,16 @@ impl Http2 {
     }
 
     /// GOAWAY: streams above the last id were not, and will not be, looked at by its sender (section 6.8).
-    fn go_away(&mut self, dir: Direction, last: u32, out: &mut Output) {
+    fn go_away(&mut self, dir: Direction, last: u32, at: KernelTime, out: &mut Output) {
         if self.asks(dir) != Some(false) {
             return;
         }
         for call in [true, false] {
             let refused = |stream: &mut stream::Stream| {
                 let refused = stream.id > last && !stream.response.ended && (stream.kind == rpc::Kind::Grpc) == call;
+                if refused {
+                    stream.exchange.cut_off = at;
+                }
                 if refused && stream.response.suspect.is_none() {
                     stream.failed = Some(rpc::code::UNAVAILABLE);
                 }

@@ -171,6 +171,7 @@ impl Streams {
             shape: Shape::RequestReply,
             request: Side { first: place.first, last: place.last, bytes: place.bytes },
             response: None,
+            cut_off: KernelTime::default(),
             outcome: None,
             details: Details::Http(block.http),
             context: block.context,

@@ -4,7 +4,7 @@
 
 use super::command::Reply;
 use super::session::{Effect, Session};
-use crate::contract::Role;
+use crate::contract::{KernelTime, Role};
 use crate::exchange::{
     Db, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Output, Shape, Side, Span, Text,
     TraceContext,
@@ -63,6 +63,7 @@ impl Asked {
             shape: Shape::RequestReply,
             request: side,
             response: None,
+            cut_off: KernelTime::default(),
             outcome: None,
             details: Details::Db(db),
             context: context.map(|context| TraceContext { state: context.state.filter(|_| room), ..context }),

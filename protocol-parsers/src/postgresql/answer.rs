@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::message::Failure;
 use super::statements::Statement;
 use super::unit::{Gives, Unit};
-use crate::contract::{Mark, Role};
+use crate::contract::{KernelTime, Mark, Role};
 use crate::exchange::{Db, DbSystem, Details, Exchange, Incomplete, IncompleteSet, Outcome, Shape, Side, Span, Text};
 use crate::sql::Digest;
 
@@ -106,6 +106,7 @@ pub(super) fn exchange(unit: &mut Unit, answer: Option<Answer>, role: Role, data
         shape: Shape::RequestReply,
         request: side(unit.first, unit.last()),
         response: answer.map(|answer| side(answer.first, answer.last)),
+        cut_off: KernelTime::default(),
         outcome,
         details: Details::Db(db),
         context,

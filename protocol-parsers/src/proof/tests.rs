@@ -81,6 +81,7 @@ impl<const BLIND: u8> Toy<BLIND> {
             shape: Shape::RequestReply,
             request,
             response,
+            cut_off: KernelTime::default(),
             outcome: None,
             details: Details::Db(Db { operation, ..Db::new(DbSystem::Redis) }),
             context: None,

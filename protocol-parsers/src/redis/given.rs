@@ -2,7 +2,7 @@
 
 use super::lookup;
 use super::pairing::Asked;
-use crate::contract::Role;
+use crate::contract::{KernelTime, Role};
 use crate::exchange::{
     Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Output, Shape, Side, Text,
 };
@@ -66,6 +66,7 @@ pub(super) fn exchange(
         shape: Shape::RequestReply,
         request: Side { first: asked.first, last: asked.last, bytes: asked.bytes },
         response: None,
+        cut_off: KernelTime::default(),
         outcome: None,
         details: Details::Db(db),
         context: None,

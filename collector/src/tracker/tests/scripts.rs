@@ -134,6 +134,17 @@ fn data_behind_the_close_record_still_belongs_to_the_connection() {
 }
 
 #[test]
+fn what_is_never_answered_ends_when_its_connection_does() {
+    let mut c = conn(1);
+    let mut rig = rig();
+    let (open, q1, a1, q2) = (c.open(1), c.read("Q1\n", 10), c.write("A1\n", 20), c.read("Q2\n", 30));
+    rig.feed([open, q1, a1, q2, c.close(5000)]);
+    assert_eq!(rig.seen.lines(), ["Q1A1", "Q2!"]);
+    let ends: Vec<u64> = rig.seen.exchanges().iter().map(|exchange| exchange.cut_off.0).collect();
+    assert_eq!(ends, [0, 5000]);
+}
+
+#[test]
 fn bytes_that_never_come_before_a_close_are_a_hole() {
     let mut c = conn(1);
     let mut rig = rig();

@@ -84,6 +84,7 @@ impl Toy {
                 shape: Shape::RequestReply,
                 request: side,
                 response: None,
+                cut_off: KernelTime::default(),
                 outcome: None,
                 details: Details::Generic,
                 context: None,

@@ -95,9 +95,20 @@ fn a_reset_by_either_side_is_when_a_call_ended() {
         let feed = feed(&talk, Role::Server);
         let call = feed.done().next().expect("the call");
         let side = call.response.unwrap_or(call.request);
-        let mark = side.last;
-        assert_eq!((mark.time, call.response.is_some()), (KernelTime(feed.now), who == SERVER));
+        assert_eq!((side.last.time, call.response.is_some()), (KernelTime(feed.now), who == SERVER));
+        assert_eq!(call.cut_off, KernelTime(feed.now));
     }
+}
+
+#[test]
+fn a_cancel_in_the_middle_of_an_answer_is_when_it_ended() {
+    let mut talk = Talk::greeted();
+    talk.get(1, "/a").headers(SERVER, 1, false, &[(":status", "200")]).data(SERVER, 1, false, b"a part");
+    talk.get(3, "/meanwhile").reset(CLIENT, 1, 8);
+    let feed = feed(&talk, Role::Server);
+    let cancelled = feed.done().next().expect("the request");
+    assert!(cancelled.response.expect("a part").last.time < cancelled.cut_off);
+    assert_eq!(cancelled.cut_off, KernelTime(feed.now));
 }
 
 #[test]
