@@ -22,7 +22,7 @@ declare -A demo=(
 test=(
     "${build[@]}" ${demo[*]} apache2-utils caddy haproxy nghttp2-client php-fpm python3-requests tcpdump wrk # servers and clients
     h2o python3-pip                                                                              # HTTP/2, gRPC
-    libmariadb-dev postgresql-contrib python3-psycopg python3-psycopg2                                          # databases and a client in C
+    libmariadb-dev patchelf postgresql-contrib python3-psycopg python3-psycopg2                                          # databases and a client in C
     python3-redis tshark                                                                         # Redis; captures
     qemu-system-x86 qemu-system-common busybox-static cpio xz-utils zstd kmod                    # guests
     bpftool systemd valgrind                                                                     # hooks, unit file, counts

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, MySQL's and PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
+# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, MySQL's and PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C, MySQL's server) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
 # package.json. What is there already and not older than its sources stays.
 #
-#   build.sh [go|connect|rust|python|node|mysql|bulk|pgx|tokio]...    those, or all
+#   build.sh [go|connect|rust|python|node|mysql|mysqld|bulk|pgx|tokio]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
@@ -12,10 +12,10 @@ MYSQL_CONNECTOR=9.5.0
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-wanted=" ${*:-go connect rust python node mysql bulk pgx tokio} "
-for tool in go:go connect:go mysql:go pgx:go rust:cargo tokio:cargo bulk:mariadb_config node:node node:npm; do
+wanted=" ${*:-go connect rust python node mysql mysqld bulk pgx tokio} "
+for tool in go:go connect:go mysql:go pgx:go rust:cargo tokio:cargo bulk:mariadb_config node:node node:npm mysqld:patchelf; do
     case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
-    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later, libmariadb-dev" >&2; exit 1; }
+    command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later, libmariadb-dev, patchelf" >&2; exit 1; }
 done
 
 # current LANGUAGE: whether the peer is newer than all its sources, or not wanted
@@ -82,6 +82,27 @@ case $wanted in
         if ! { [ -x "$cache/tokio-postgres" ] && [ -z "$(find tokio-postgres build.sh -newer "$cache/tokio-postgres" -type f)" ]; }; then
             cargo build --quiet --locked --release --manifest-path tokio-postgres/Cargo.toml --target-dir "$cache/rust"
             cp "$cache/rust/release/tokio-postgres-peer" "$cache/tokio-postgres"
+        fi
+        ;;
+esac
+# Bookworm has MariaDB only. Debian's newest MySQL runs with its own C library and all it needs beside it.
+case $wanted in
+    *" mysqld "*)
+        if ! [ -d "$cache/mysql-server" ]; then
+            . ../debian.sh
+            new=$cache/mysql-server.new
+            rm -rf "$new"
+            mkdir -p "$new"
+            debian_lists "$new/apt" sid
+            apt-get "${apt[@]}" -o "Dir::State::status=$new/apt/status" --download-only --yes --no-install-recommends install \
+                mysql-server-core mysql-client-core >/dev/null
+            for file in "$new"/apt/cache/archives/{lib,mysql-,zlib}*.deb; do dpkg -x "$file" "$new"; done
+            rm -rf "$new/apt"
+            usr=$cache/mysql-server/usr
+            for program in sbin/mysqld bin/mysql; do
+                patchelf --set-interpreter "$usr/lib64/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$usr/lib/x86_64-linux-gnu" "$new/usr/$program"
+            done
+            mv "$new" "$cache/mysql-server"
         fi
         ;;
 esac

@@ -5,7 +5,7 @@
 //! * [`spans`]: its OTLP/JSON lines as values to compare.
 //! * [`otlp_sink`]: an OTLP end point that records, and fails as it is told.
 //! * [`points`]: the end point's metrics as values to compare.
-//! * [`peers`]: nginx, certificates, ports; [`mariadb`]: a MariaDB server.
+//! * [`peers`]: nginx, certificates, ports; [`mysql`]: a MariaDB or MySQL server.
 //! * [`compare`]: spans against access logs.
 //! * [`grpc`]: gRPC servers and clients in four languages.
 //!
@@ -17,7 +17,7 @@
 pub mod compare;
 pub mod daemon;
 pub mod grpc;
-pub mod mariadb;
+pub mod mysql;
 pub mod otlp_sink;
 pub mod peers;
 pub mod points;

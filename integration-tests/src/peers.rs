@@ -17,6 +17,13 @@ use crate::{
     wait_for,
 };
 
+/// A peer that `peers/build.sh` made.
+pub fn built(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/peers").join(name);
+    assert!(path.exists(), "{} is missing: run integration-tests/setup.sh test", path.display());
+    path
+}
+
 /// A TCP port of 127.0.0.1 that was free just now.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()

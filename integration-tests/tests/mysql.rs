@@ -1,12 +1,13 @@
-//! MariaDB and its clients: the CLI, PyMySQL, mysql-connector-python (pure Python), a Go pool, Connector/C with arrays of values; plain, TLS, compressed. What each
+//! MariaDB, MySQL and their clients: the CLIs, PyMySQL, mysql-connector-python (pure Python), a Go pool, Connector/C with arrays of values; plain, TLS, compressed. What each
 //! client asks is what its spans say, what the server's spans say, and what the server's general log counts.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use sidelight_integration_tests::{
     compare::{room, scale},
     daemon::Daemon,
-    mariadb::Mariadb,
+    mysql::Server,
+    peers::built,
     scene::Scene,
     serial,
     spans::{Kind, Span},
@@ -172,21 +173,24 @@ fn count(lines: &[String]) -> BTreeMap<&str, usize> {
 }
 
 fn peer(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/peers").join(name);
-    assert!(path.exists(), "{} is missing: run integration-tests/setup.sh test", path.display());
-    path.display().to_string()
+    built(name).display().to_string()
 }
 
 /// Runs one client beside a server that is watched as well, by each mechanism, and compares.
-fn compare(expected: &[String], run: impl Fn(&mut Scene, &Mariadb) -> &'static str) {
+fn compare(expected: &[String], run: impl Fn(&mut Scene, &Server) -> &'static str) {
     for attach in MECHANISMS {
-        compare_by(attach, expected, &run);
+        compare_by(attach, Server::mariadb, expected, &run);
     }
 }
 
-fn compare_by(attach: &str, expected: &[String], run: impl Fn(&mut Scene, &Mariadb) -> &'static str) {
+fn compare_by(
+    attach: &str,
+    start: fn(&mut Scene) -> Server,
+    expected: &[String],
+    run: impl Fn(&mut Scene, &Server) -> &'static str,
+) -> Vec<Span> {
     let mut scene = Scene::new();
-    let server = Mariadb::start(&mut scene);
+    let server = start(&mut scene);
     let mut args = vec!["--attach", attach];
     let room = room(&scene);
     args.extend(room.iter().map(String::as_str).filter(|_| scale() > 1));
@@ -197,7 +201,7 @@ fn compare_by(attach: &str, expected: &[String], run: impl Fn(&mut Scene, &Maria
     stopped.assert_nothing_lost();
     let commands = server.commands();
     let logged: usize = ["Query", "Prepare", "Execute", "Init DB"].iter().filter_map(|name| commands.get(*name)).sum();
-    for (kind, owner) in [(Kind::Client, service), (Kind::Server, "mariadbd")] {
+    for (kind, owner) in [(Kind::Client, service), (Kind::Server, server.name)] {
         let spans = || stopped.spans.iter().filter(move |span| span.kind == kind);
         // The server does not log what it could not prepare.
         let unlogged = spans().filter(|span| span.status == 2 && span.get("db.operation.name") == "PREPARE").count();
@@ -215,8 +219,11 @@ fn compare_by(attach: &str, expected: &[String], run: impl Fn(&mut Scene, &Maria
         }
         assert_eq!(count(&seen), count(expected), "{kind:?} {attach}\n{}", stopped.stderr);
         assert!(spans().all(|span| !format!("{:?}", span.attributes).contains("secret")), "{kind:?}");
+        let system = if server.name == "mysqld" { "mysql" } else { "mariadb" };
+        assert!(spans().all(|span| span.get("db.system.name") == system), "{kind:?}");
     }
     server.stop(&mut scene);
+    stopped.spans
 }
 
 fn python(scene: &mut Scene, script: &str, args: &[&str]) {
@@ -311,5 +318,107 @@ fn the_command_line_client_agrees_plain_compressed_and_over_tls() {
             assert!(done.code == 1 && done.stderr.contains("ERROR 1054"), "{done:?}");
             "mariadb"
         });
+    }
+}
+
+/// What MySQL's CLI asks: errors, a procedure with two results, an answer of some packets.
+fn mysql_cli() -> Vec<String> {
+    sorted(
+        [
+            // At the start, to learn what the server takes for a delimiter.
+            "[shop] select ? 1064",
+            "[shop] SELECT * FROM items WHERE name = ?",
+            "[shop] CALL twice()",
+            "[shop] SELECT REPEAT(?, ?)",
+            "[shop] SELECT nothing 1054",
+        ]
+        .map(str::to_owned),
+    )
+}
+
+#[test]
+fn mysqls_command_line_client_and_server_agree_in_every_compression() {
+    let _one = serial();
+    let statements =
+        "SELECT * FROM items WHERE name = 'a secret'; CALL twice(); SELECT REPEAT('secret', 20000); SELECT nothing";
+    let program = built("mysql-server/usr/bin/mysql").display().to_string();
+    let [plain, tls] = ["--ssl-mode=DISABLED", "--ssl-mode=REQUIRED"];
+    for (attach, tls, compression) in [
+        ("socket", plain, "uncompressed"),
+        ("socket", plain, "zlib"),
+        ("socket", plain, "zstd"),
+        ("socket", tls, "zstd"),
+        ("syscall", plain, "zstd"),
+        ("syscall", tls, "zlib"),
+    ] {
+        compare_by(attach, Server::mysql, &mysql_cli(), |scene, server| {
+            let port = format!("--port={}", server.port);
+            let compression = format!("--compression-algorithms={compression}");
+            let mut argv = vec![&program, "--no-defaults", "--host=127.0.0.1", &port, "--user=app"];
+            argv.extend(["--password=app-secret", "--get-server-public-key", tls, &compression]);
+            argv.extend(["shop", "-e", statements]);
+            let done = scene.run(&argv);
+            assert!(done.code == 1 && done.stderr.contains("ERROR 1054"), "{done:?}");
+            "mysql"
+        });
+    }
+}
+
+/// A context of its own for each of some statements, as an attribute of the query among others.
+const ATTRIBUTES: &str = "
+import sys, mysql.connector
+def connect(**more):
+    return mysql.connector.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='app-secret', database='shop',
+                                   use_pure=True, **more)
+# A first login needs TLS: then the server knows the password's hash.
+connect().close()
+db = connect(ssl_disabled=sys.argv[3] == 'plain')
+def attributes(cursor, i):
+    cursor.clear_attributes()
+    cursor.add_attribute('shop.secret', 'secret %d' % i)
+    cursor.add_attribute('shop.number', i)
+    cursor.add_attribute('traceparent', '00-%032x-%016x-01' % (i + 1, i + 1))
+text, prepared = db.cursor(), db.cursor(prepared=True)
+for i in range(int(sys.argv[2])):
+    attributes(text, 2 * i)
+    text.execute('SELECT mysql_query_attribute_string(%s)', ('traceparent',))
+    assert text.fetchall()[0][0].endswith('-01')
+    text.clear_attributes()
+    text.execute('SELECT name FROM items')
+    assert len(text.fetchall()) == 3
+    attributes(prepared, 2 * i + 1)
+    prepared.execute('SELECT price FROM items WHERE id = %s', (1,))
+    assert len(prepared.fetchall()) == 1
+db.close()
+";
+
+#[test]
+fn a_context_among_the_attributes_of_a_query_is_its_parent() {
+    let _one = serial();
+    let rounds = 100 * scale();
+    let [asked, bare, prepared] =
+        ["SELECT mysql_query_attribute_string(?)", "SELECT name FROM items", "SELECT price FROM items WHERE id = ?"];
+    let mut all = vec![format!("[shop] PREPARE {prepared}")];
+    for _ in 0..rounds {
+        all.extend([format!("[shop] {asked}"), format!("[shop] {bare}"), format!("[shop] EXECUTE {prepared}")]);
+    }
+    for (attach, tls) in [("socket", "plain"), ("socket", "tls"), ("syscall", "plain")] {
+        let spans = compare_by(attach, Server::mysql, &sorted(all.clone()), |scene, server| {
+            python(scene, ATTRIBUTES, &[&server.port.to_string(), &rounds.to_string(), tls]);
+            "client.py"
+        });
+        for kind in [Kind::Client, Kind::Server] {
+            let children = |text: &str| {
+                let of = spans.iter().filter(|span| span.kind == kind && span.get("db.query.text") == text);
+                let with = of.filter(|span| !span.parent.is_empty());
+                sorted(with.map(|span| format!("{} {}", span.trace_id, span.parent)))
+            };
+            let contexts = |first: usize| -> Vec<String> {
+                (first..=2 * rounds).step_by(2).map(|id| format!("{id:032x} {id:016x}")).collect()
+            };
+            assert_eq!(children(asked), contexts(1), "{kind:?} {attach} {tls}");
+            assert_eq!(children(prepared), contexts(2), "{kind:?} {attach} {tls}");
+            assert_eq!(children(bare), [""; 0], "{kind:?} {attach} {tls}");
+        }
     }
 }

@@ -106,6 +106,9 @@ impl Mysql {
                     return Err(Malformed("an empty frame"));
                 }
                 frames.seq = seq;
+                if direction == RESPONSES {
+                    self.pairing.frame_begins(seq);
+                }
                 if holds == 0 {
                     frames.stored = len;
                     at += HEADER;

@@ -67,6 +67,8 @@ pub(super) struct Pairing {
     ending: Option<Ending>,
     /// The server asked for a file.
     uploading: bool,
+    /// The sequence id of a frame of the compressed protocol that began before the next packet.
+    frame: Option<u8>,
 }
 
 impl Pairing {
@@ -84,6 +86,7 @@ impl Pairing {
             walk: Walk::new(),
             ending: None,
             uploading: false,
+            frame: None,
         }
     }
 
@@ -113,6 +116,12 @@ impl Pairing {
     /// The sequence id with which the next answer must begin, and what it answers; `None`: none is expected.
     pub(super) fn expects(&self) -> Option<(u8, Reply)> {
         self.waiting.front().filter(|_| !self.answering).map(|first| (first.next, first.reply))
+    }
+
+    /// A frame of the compressed protocol began between packets of the answer: when a server has sent what it had, it goes on
+    /// with the frames' sequence ids (`net_flush` of MySQL and MariaDB).
+    pub(super) fn frame_begins(&mut self, seq: u8) {
+        self.frame = Some(seq);
     }
 
     /// The answer's end is not recognisable in its own bytes.
@@ -249,9 +258,10 @@ impl Pairing {
             return Ok(false);
         }
         let Some(first) = self.waiting.front_mut() else { return Ok(false) };
-        if front.seq != first.next {
+        if front.seq != first.next && self.frame != Some(front.seq) {
             return Err(Malformed("an answer out of sequence"));
         }
+        self.frame = None;
         if !self.answering {
             self.walk = Walk::new();
         }

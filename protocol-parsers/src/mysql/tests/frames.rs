@@ -95,6 +95,18 @@ fn a_result_in_frames_too_long_to_keep_ends_where_the_next_command_begins() {
 }
 
 #[test]
+fn what_a_server_sends_later_is_counted_on_from_its_frame() {
+    const MORE: &[u8] = b"\xfe\0\0\x0a\0";
+    let results = packets(1, &[b"\x01", COLUMN, EOF, b"\x01a", b"\x01b", MORE]);
+    let mut c = Script::with(MYSQL | COMPRESS);
+    c.client(stored(0, &query("CALL twice()"))).server(frame(1, &zlib(&results), results.len()));
+    // Not 7, as it would be had it been sent with the rest.
+    c.server(stored(2, &packet(2, OK)));
+    c.client(stored(0, &query("SELECT 1"))).server(stored(1, &packet(1, OK)));
+    c.expect(&["[shop] CALL twice() -> ok 2 rows", "[shop] SELECT ? -> ok"]);
+}
+
+#[test]
 fn what_does_not_hold_what_it_says_is_refused() {
     let long = query("SELECT a FROM t");
     for method in METHODS {
