@@ -119,10 +119,8 @@ impl Server {
             let column = line.split('\t').skip(1).find(|column| !column.is_empty());
             let Some((number, command)) = column.and_then(|column| column.trim().split_once(' ')) else { continue };
             // MySQL logs a statement again when it prepares it anew for parameters of another type.
-            if command == "Prepare"
-                && self.name == "mysqld"
-                && !prepared.insert(line.split_once(number).map(|(_, rest)| (number, rest)))
-            {
+            let text = line.rsplit('\t').next();
+            if command == "Prepare" && self.name == "mysqld" && !prepared.insert((number, text)) {
                 continue;
             }
             if command == "Connect" {

@@ -219,8 +219,12 @@ fn compare_by(
         }
         assert_eq!(count(&seen), count(expected), "{kind:?} {attach}\n{}", stopped.stderr);
         assert!(spans().all(|span| !format!("{:?}", span.attributes).contains("secret")), "{kind:?}");
-        let system = if server.name == "mysqld" { "mysql" } else { "mariadb" };
-        assert!(spans().all(|span| span.get("db.system.name") == system), "{kind:?}");
+        let gapped: Vec<_> =
+            spans().filter(|span| span.get("sidelight.incomplete").contains("gap")).map(line).collect();
+        assert_eq!(gapped, [""; 0], "{kind:?} {attach}\n{}", stopped.stderr);
+        // Behind TLS MariaDB is not told apart from MySQL by all its clients, but MySQL is never taken for MariaDB.
+        let systems: &[&str] = if server.name == "mysqld" { &["mysql"] } else { &["mariadb", "mysql"] };
+        assert!(spans().all(|span| systems.contains(&span.get("db.system.name"))), "{kind:?}");
     }
     server.stop(&mut scene);
     stopped.spans

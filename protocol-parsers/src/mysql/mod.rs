@@ -171,6 +171,7 @@ impl Mysql {
                 }
                 if message == resume::Message::Handshake {
                     self.phase = Phase::Start;
+                    self.pairing.begins();
                 }
                 Ok(at)
             }

@@ -240,6 +240,13 @@ impl Pairing {
         self.waiting.iter_mut().for_each(|waiting| waiting.effect = Effect::Nothing);
     }
 
+    /// A handshake was found: the connection begins here, or its plaintext does, and no command is hidden in front of it.
+    pub(super) fn begins(&mut self) {
+        if self.waiting.is_empty() && self.held.is_empty() {
+            self.trial = Trial::new();
+        }
+    }
+
     /// Bytes of the response direction came.
     pub(super) fn turn(&mut self) {
         self.trial.turned();

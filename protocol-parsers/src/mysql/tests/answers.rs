@@ -58,6 +58,17 @@ fn a_refused_connection_is_no_exchange() {
 }
 
 #[test]
+fn behind_tls_a_connection_is_known_from_its_handshake_on() {
+    for mut c in [Script::joined(), Script::new(Role::Client)] {
+        c.client(response(2, MYSQL | SSL, "shop")).server(&packet(3, b"\x01\x04")[..4]).server(b"\x01\x04");
+        c.client(packet(4, b"app-secret\0")).server(packet(5, OK));
+        c.client(query("SET NAMES 'x'")).server(packet(1, OK));
+        c.client(query("SELECT 1")).server(packet(1, OK));
+        c.expect(&["[shop] SET NAMES ? -> ok", "[shop] SELECT ? -> ok"]);
+    }
+}
+
+#[test]
 fn tls_ends_it_and_its_plaintext_begins_in_the_middle_of_the_handshake() {
     let mut c = Script::new(Role::Client);
     let mut request = response(1, MYSQL | SSL, "")[..36].to_vec();
