@@ -107,7 +107,7 @@ impl Mysql {
                 }
                 frames.seq = seq;
                 if direction == RESPONSES {
-                    self.pairing.frame_begins(seq);
+                    self.pairing.frame_begins(self.responses.between().then_some(seq));
                 }
                 if holds == 0 {
                     frames.stored = len;

@@ -148,6 +148,11 @@ impl Lane {
         self.state == State::Front || self.have > 0
     }
 
+    /// The next byte begins a message.
+    pub(super) fn between(&self) -> bool {
+        self.state == State::Header && self.have == 0 && !self.more
+    }
+
     /// How many of the next bytes are of no interest.
     pub(super) fn skippable(&self) -> u64 {
         if self.state == State::Body { self.left.into() } else { 0 }
@@ -260,7 +265,7 @@ impl Lane {
 
     /// Takes rows that lie whole in the input, up to whatever may end them; gives how many. `next` is the sequence id expected.
     pub(super) fn rows(&mut self, input: &mut Input<'_>, next: u8) -> u64 {
-        if self.state != State::Header || self.have > 0 || self.more {
+        if !self.between() {
             return 0;
         }
         let (mut rows, mut seq) = (0, next);

@@ -67,7 +67,7 @@ pub(super) struct Pairing {
     ending: Option<Ending>,
     /// The server asked for a file.
     uploading: bool,
-    /// The sequence id of a frame of the compressed protocol that began before the next packet.
+    /// The sequence id of the frame of the compressed protocol that begins with the next packet.
     frame: Option<u8>,
 }
 
@@ -118,10 +118,10 @@ impl Pairing {
         self.waiting.front().filter(|_| !self.answering).map(|first| (first.next, first.reply))
     }
 
-    /// A frame of the compressed protocol began between packets of the answer: when a server has sent what it had, it goes on
-    /// with the frames' sequence ids (`net_flush` of MySQL and MariaDB).
-    pub(super) fn frame_begins(&mut self, seq: u8) {
-        self.frame = Some(seq);
+    /// A frame of the compressed protocol begins; with a packet, if its sequence id is given: when a server has sent what it had, it
+    /// goes on with the frames' sequence ids (`net_flush` of MySQL and MariaDB).
+    pub(super) fn frame_begins(&mut self, seq: Option<u8>) {
+        self.frame = seq;
     }
 
     /// The answer's end is not recognisable in its own bytes.
@@ -144,6 +144,7 @@ impl Pairing {
 
     /// So many rows were taken at once.
     pub(super) fn count_rows(&mut self, rows: u64, next: u8) {
+        self.frame = None;
         if let Some(first) = self.waiting.front_mut() {
             first.next = next;
             self.walk.rows = self.walk.rows.map(|seen| seen + rows);

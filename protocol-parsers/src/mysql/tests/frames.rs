@@ -106,6 +106,19 @@ fn what_a_server_sends_later_is_counted_on_from_its_frame() {
     c.expect(&["[shop] CALL twice() -> ok 2 rows", "[shop] SELECT ? -> ok"]);
 }
 
+/// Two frames of an answer, divided there, then the frame's number on a packet that is not its first.
+#[test]
+fn only_the_packet_that_begins_a_frame_may_have_its_number() {
+    let definition = packets(1, &[b"\x01", COLUMN, EOF]);
+    let row = packet(4, b"\x05apple");
+    for at in [0, 4, row.len() - 1] {
+        let mut c = Script::with(MYSQL | COMPRESS);
+        let (first, second) = ([&definition, &row[..at]].concat(), [&row[at..], &packet(2, b"\x04pear")].concat());
+        c.client(stored(0, &query("SELECT a FROM t"))).server(stored(1, &first)).server(stored(2, &second));
+        assert_eq!(c.feed.refused, ["an answer out of sequence"], "{at}");
+    }
+}
+
 #[test]
 fn what_does_not_hold_what_it_says_is_refused() {
     let long = query("SELECT a FROM t");
