@@ -1,8 +1,8 @@
 #!/bin/bash
-# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, MySQL's and PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C, MySQL's server) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
+# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, gRPC-Web-Text in Go and for browsers, MySQL's and PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C, MySQL's server) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
 # package.json. What is there already and not older than its sources stays.
 #
-#   build.sh [go|connect|rust|python|node|mysql|mysqld|bulk|pgx|tokio]...    those, or all
+#   build.sh [go|connect|text|rust|python|node|mysql|mysqld|bulk|pgx|tokio]...    those, or all
 set -eu
 cd "$(dirname "$(realpath "$0")")"
 GRPCIO=1.76.0
@@ -12,8 +12,8 @@ MYSQL_CONNECTOR=9.5.0
 here=$PWD
 cache=$(realpath -m ../.cache/peers)
 mkdir -p "$cache"
-wanted=" ${*:-go connect rust python node mysql mysqld bulk pgx tokio} "
-for tool in go:go connect:go mysql:go pgx:go rust:cargo tokio:cargo bulk:mariadb_config node:node node:npm mysqld:patchelf; do
+wanted=" ${*:-go connect text rust python node mysql mysqld bulk pgx tokio} "
+for tool in go:go connect:go text:go text:node text:npm mysql:go pgx:go rust:cargo tokio:cargo bulk:mariadb_config node:node node:npm mysqld:patchelf; do
     case $wanted in *" ${tool%:*} "*) ;; *) continue ;; esac
     command -v "${tool#*:}" >/dev/null || { echo "${tool#*:} is missing: the peers need Go 1.25, Rust, Node.js 18 or later, libmariadb-dev, patchelf" >&2; exit 1; }
 done
@@ -58,6 +58,14 @@ if ! current node; then
     cp grpc-node/package.json grpc-node/package-lock.json "$cache/node/"
     npm ci --silent --ignore-scripts --no-fund --no-audit --prefix "$cache/node"
     script node "NODE_PATH='$cache/node/node_modules' exec node '$here/grpc-node/peer.js' \"\$@\""
+fi
+if ! current text; then
+    (cd grpc-text && GOWORK=off go build -o "$cache/text-server" .)
+    mkdir -p "$cache/text"
+    cp grpc-text/package.json grpc-text/package-lock.json "$cache/text/"
+    npm ci --silent --ignore-scripts --no-fund --no-audit --prefix "$cache/text"
+    script text "[ \"\$1\" = client ] || exec '$cache/text-server' \"\$@\"
+NODE_PATH='$cache/text/node_modules' exec node '$here/grpc-text/client.js' \"\$@\""
 fi
 case $wanted in
     *" mysql "*)
