@@ -51,7 +51,7 @@ pub fn loads() -> Vec<Load> {
 }
 
 fn sanitise(sql: &str, dialect: Dialect) {
-    let mut text = Text::with_capacity(2 * sql.len() + 1);
+    let mut text = Text::default();
     let told = digest(black_box(sql.as_bytes()), dialect, true, &mut text);
     assert!(told.summary.is_some());
     black_box(text);

@@ -55,7 +55,7 @@ pub enum Endpoint {
     /// TCP over IPv4 (mapped addresses are shown as IPv4) or IPv6.
     Inet(IpAddr, u16),
     /// A Unix socket's path, or its abstract name with a leading `@`; empty: unnamed.
-    Unix(String),
+    Unix(Box<str>),
     /// Not known: its `Open` record was lost.
     Unknown,
 }

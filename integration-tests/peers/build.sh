@@ -1,6 +1,8 @@
 #!/bin/bash
-# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, gRPC-Web-Text in Go and for browsers, MySQL's and PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C, MySQL's server) into ../.cache/peers, versions as pinned here, in go.mod, Cargo.toml and
-# package.json. What is there already and not older than its sources stays.
+# Builds the peers (gRPC in four languages, Connect and gRPC-Web in Go, gRPC-Web-Text in Go and for browsers, MySQL's and
+# PostgreSQL's clients in Go, PostgreSQL's in Rust, MariaDB's in C, MySQL's server) into ../.cache/peers. Versions are pinned here,
+# in go.mod, Cargo.toml and package.json, but for MySQL's server: Debian's newest. What is there already and not older than its
+# sources stays.
 #
 #   build.sh [go|connect|text|rust|python|node|mysql|mysqld|bulk|pgx|tokio]...    those, or all
 set -eu
@@ -102,7 +104,7 @@ case $wanted in
             rm -rf "$new"
             mkdir -p "$new"
             debian_lists "$new/apt" sid
-            apt-get "${apt[@]}" -o "Dir::State::status=$new/apt/status" --download-only --yes --no-install-recommends install \
+            apt-get "${apt[@]}" --download-only --yes --no-install-recommends install \
                 mysql-server-core mysql-client-core >/dev/null
             for file in "$new"/apt/cache/archives/{lib,mysql-,zlib}*.deb; do dpkg -x "$file" "$new"; done
             rm -rf "$new/apt"

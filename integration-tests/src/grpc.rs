@@ -1,9 +1,9 @@
 //! The gRPC peers of `peers/README.md`: servers and clients in four languages, their counts, and spans counted the same way.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use crate::{
-    peers::{free_port, listening},
+    peers::{built, free_port, listening},
     scene::{Finished, Running, Scene},
     spans::{Kind, Span},
 };
@@ -19,9 +19,7 @@ pub type Counts = BTreeMap<String, u64>;
 
 /// The peer in a language.
 pub fn peer(language: &str) -> String {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/peers")).join(format!("grpc-{language}"));
-    assert!(path.exists(), "{} is missing: run `integration-tests/setup.sh test` first", path.display());
-    path.display().to_string()
+    built(&format!("grpc-{language}"))
 }
 
 /// A running server.

@@ -1,12 +1,6 @@
 //! A MariaDB or MySQL server of a test's own: a database `shop` with a table, a user, the general log as the truth.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
 
 use crate::{
     peers::{Certificate, built, free_port},
@@ -59,7 +53,7 @@ impl Server {
 
     /// The same with MySQL, which makes its own certificate, and whose users log in by `caching_sha2_password`.
     pub fn mysql(scene: &mut Scene) -> Self {
-        let usr = built("mysql-server").join("usr").display().to_string();
+        let usr = built("mysql-server/usr");
         let argv = [
             format!("{usr}/sbin/mysqld"),
             "--no-defaults".to_owned(),
@@ -113,15 +107,21 @@ impl Server {
     pub fn commands(&self) -> BTreeMap<String, usize> {
         let log = fs::read_to_string(&self.log).unwrap();
         let mut commands = BTreeMap::new();
-        let (mut clients, mut prepared) = (Vec::new(), BTreeSet::new());
+        let (mut clients, mut prepared) = (Vec::new(), Vec::new());
         for line in log.lines() {
             // [time] TAB [TAB] connection's number, blank, command, TAB, text
             let column = line.split('\t').skip(1).find(|column| !column.is_empty());
             let Some((number, command)) = column.and_then(|column| column.trim().split_once(' ')) else { continue };
-            // MySQL logs a statement again when it prepares it anew for parameters of another type.
-            let text = line.rsplit('\t').next();
-            if command == "Prepare" && self.name == "mysqld" && !prepared.insert((number, text)) {
-                continue;
+            if self.name == "mysqld" && command == "Prepare" {
+                // MySQL logs a statement again when it prepares it anew for parameters of another type.
+                let statement = (number, line.rsplit('\t').next());
+                if prepared.contains(&statement) {
+                    continue;
+                }
+                prepared.push(statement);
+            } else if command == "Close stmt" {
+                // Clients close the newest first.
+                prepared.iter().rposition(|(one, _)| *one == number).map(|place| prepared.remove(place));
             }
             if command == "Connect" {
                 clients.push(number.to_owned());

@@ -17,11 +17,11 @@ use crate::{
     wait_for,
 };
 
-/// A peer that `peers/build.sh` made.
-pub fn built(name: &str) -> PathBuf {
+/// Path of a peer that `peers/build.sh` made.
+pub fn built(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".cache/peers").join(name);
     assert!(path.exists(), "{} is missing: run integration-tests/setup.sh test", path.display());
-    path
+    path.display().to_string()
 }
 
 /// A TCP port of 127.0.0.1 that was free just now.

@@ -172,9 +172,7 @@ fn count(lines: &[String]) -> BTreeMap<&str, usize> {
     counts
 }
 
-fn peer(name: &str) -> String {
-    built(name).display().to_string()
-}
+type Start = fn(&mut Scene) -> Server;
 
 /// Runs one client beside a server that is watched as well, by each mechanism, and compares.
 fn compare(expected: &[String], run: impl Fn(&mut Scene, &Server) -> &'static str) {
@@ -185,7 +183,7 @@ fn compare(expected: &[String], run: impl Fn(&mut Scene, &Server) -> &'static st
 
 fn compare_by(
     attach: &str,
-    start: fn(&mut Scene) -> Server,
+    start: Start,
     expected: &[String],
     run: impl Fn(&mut Scene, &Server) -> &'static str,
 ) -> Vec<Span> {
@@ -232,7 +230,7 @@ fn compare_by(
 
 fn python(scene: &mut Scene, script: &str, args: &[&str]) {
     let path = scene.file("client.py", script).display().to_string();
-    let packages = format!("PYTHONPATH={}", peer("mysql-python"));
+    let packages = format!("PYTHONPATH={}", built("mysql-python"));
     let mut argv = vec!["/usr/bin/env", &packages, "/usr/bin/python3", &path];
     argv.extend(args);
     scene.check(&argv);
@@ -289,7 +287,7 @@ fn bulk(rounds: usize) -> Vec<String> {
 fn statements_executed_for_arrays_of_values_agree() {
     let _one = serial();
     let rounds = 25 * scale();
-    let program = peer("mariadb-bulk");
+    let program = built("mariadb-bulk");
     compare(&bulk(rounds), |scene, server| {
         scene.check(&[program.as_str(), &server.port.to_string(), &rounds.to_string()]);
         "mariadb-bulk"
@@ -299,13 +297,17 @@ fn statements_executed_for_arrays_of_values_agree() {
 #[test]
 fn a_pool_of_go_agrees() {
     let _one = serial();
-    let program = peer("mysql-go");
+    let program = built("mysql-go");
     let rounds = 60 * scale();
-    compare(&pool(rounds), |scene, server| {
-        let name = format!("app:app-secret@tcp(127.0.0.1:{})/shop", server.port);
-        scene.check(&[program.as_str(), &name, &rounds.to_string()]);
-        "mysql-go"
-    });
+    for (attach, start) in
+        MECHANISMS.into_iter().flat_map(|attach| [(attach, Server::mariadb as Start), (attach, Server::mysql)])
+    {
+        compare_by(attach, start, &pool(rounds), |scene, server| {
+            let name = format!("app:app-secret@tcp(127.0.0.1:{})/shop", server.port);
+            scene.check(&[program.as_str(), &name, &rounds.to_string()]);
+            "mysql-go"
+        });
+    }
 }
 
 #[test]
@@ -345,7 +347,7 @@ fn mysqls_command_line_client_and_server_agree_in_every_compression() {
     let _one = serial();
     let statements =
         "SELECT * FROM items WHERE name = 'a secret'; CALL twice(); SELECT REPEAT('secret', 20000); SELECT nothing";
-    let program = built("mysql-server/usr/bin/mysql").display().to_string();
+    let program = built("mysql-server/usr/bin/mysql");
     let [plain, tls] = ["--ssl-mode=DISABLED", "--ssl-mode=REQUIRED"];
     for (attach, tls, compression) in [
         ("socket", plain, "uncompressed"),

@@ -6,7 +6,10 @@ use std::{io::Write, time::Duration};
 use sidelight_integration_tests::{
     compare::{room, scale},
     daemon::{Daemon, Stopped},
-    peers::postgresql::{Postgres, Statements, count, first_word},
+    peers::{
+        built,
+        postgresql::{Postgres, Statements, count, first_word},
+    },
     scene::Scene,
     serial,
     spans::{Kind, Span},
@@ -261,13 +264,33 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
     }
 }
 
+/// Parsers rest while nothing comes for a second or two.
+#[test]
+fn what_was_prepared_before_a_silence_is_known_behind_it() {
+    let _one = serial();
+    let mut scene = Scene::new();
+    let postgres = Postgres::start(&mut scene);
+    let script =
+        scene.file("script.sql", "select 'secret', 1;\n\\sleep 2500 ms\nselect 2 from pg_class where oid = 1;\n");
+    let daemon = Daemon::watch(&scene, &[]);
+    let url = postgres.url("shop", "sslmode=disable");
+    scene.check(&["pgbench", "-n", "-M", "prepared", "-c", "2", "-t", "3", "-f", script.to_str().unwrap(), &url]);
+    daemon.wait_for_spans(2 * 2 * 3 * 2, LIMIT);
+    let stopped = daemon.stop();
+    check(&stopped, &Statements::from([("SELECT 00000".to_owned(), 12)]), "pgbench");
+    let texts = |text: &str| {
+        stopped.spans.iter().filter(|span| span.get("db.query.text").trim_end_matches(';') == text).count()
+    };
+    assert_eq!((texts("select ?, ?"), texts("select ? from pg_class where oid = ?")), (12, 12), "{}", stopped.stderr);
+}
+
 #[test]
 fn pgx_in_every_mode_and_in_batches() {
     let _one = serial();
     let mut scene = Scene::new();
     let postgres = Postgres::start(&mut scene);
     let url = postgres.url("shop", "sslmode=disable").replace(" gssencmode=disable", "");
-    talk(&mut scene, &[concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/peers/pgx")], &url, "pgx");
+    talk(&mut scene, &[&built("pgx")], &url, "pgx");
 }
 
 #[test]
@@ -276,5 +299,5 @@ fn tokio_postgres_with_hundreds_of_statements_under_way() {
     let mut scene = Scene::new();
     let postgres = Postgres::start(&mut scene);
     let url = postgres.url("shop", "sslmode=disable").replace(" gssencmode=disable", "");
-    talk(&mut scene, &[concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/peers/tokio-postgres")], &url, "tokio-postgres");
+    talk(&mut scene, &[&built("tokio-postgres")], &url, "tokio-postgres");
 }

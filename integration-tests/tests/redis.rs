@@ -9,7 +9,7 @@ use sidelight_integration_tests::{
     peers::redis::{Counted, Redis},
     scene::Scene,
     serial,
-    spans::Kind,
+    spans::{Kind, Span},
     wait_for,
 };
 
@@ -93,6 +93,19 @@ sub.close()
 other.close()
 r.close()
 ";
+
+/// Parsers rest while nothing comes for a second or two.
+#[test]
+fn the_database_selected_before_a_silence_is_known_behind_it() {
+    let _one = serial();
+    let mut scene = Scene::new();
+    let redis = Redis::start(&mut scene);
+    let daemon = Daemon::watch(&scene, &[]);
+    scene.check(&["redis-cli", "-p", &redis.port.to_string(), "-n", "3", "-r", "3", "-i", "2.5", "GET", "a"]);
+    let stopped = finish(scene, redis, daemon, &[], 0);
+    let inside = |span: &&Span| span.name == "GET 3" && span.get("db.namespace") == "3";
+    assert_eq!(stopped.spans.iter().filter(inside).count(), 2 * 3, "{:?}", stopped.spans);
+}
 
 #[test]
 fn every_command_of_redis_py_is_two_spans() {

@@ -242,6 +242,8 @@ pub fn script(protocol: &Protocol, data: &[u8]) {
                 0 => feed.close(Some(dir), Close::Fin),
                 1 => feed.close(Some(dir), Close::Reset),
                 2 => feed.tick(),
+                // So long that parsers rest.
+                3 => (0..3).for_each(|_| feed.tick()),
                 _ => {
                     // As long as a large write.
                     let fill = script.first().copied().unwrap_or_default();

@@ -23,6 +23,7 @@ mod forwarded;
 pub mod fuzzing;
 pub mod http1;
 pub mod http2;
+mod leb128;
 pub mod mysql;
 #[cfg(test)]
 mod phantoms;
@@ -32,6 +33,7 @@ pub mod postgresql;
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "it is a test, and tests panic")]
 pub mod proof;
 pub mod redis;
+mod resting;
 mod rpc;
 pub mod sql;
 mod swar;

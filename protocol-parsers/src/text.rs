@@ -37,6 +37,21 @@ impl Text {
         Self { bytes: String::with_capacity(bytes) }
     }
 
+    /// A text of these parts, and where they are.
+    pub(crate) fn joined<const N: usize>(parts: [&str; N]) -> (Self, [Span; N]) {
+        let mut bytes = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        let mut spans = [Span::default(); N];
+        for (part, place) in parts.iter().zip(&mut spans) {
+            let start = bytes.len();
+            // Many are empty, and need no call.
+            if !part.is_empty() {
+                bytes.push_str(part);
+            }
+            *place = span(start, bytes.len());
+        }
+        (Self { bytes }, spans)
+    }
+
     /// A text of these parts, and where they are, as if each were [`pushed`](Self::push).
     pub(crate) fn of<const N: usize>(parts: [&[u8]; N]) -> (Self, [Span; N]) {
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());

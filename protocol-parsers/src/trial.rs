@@ -53,12 +53,14 @@ pub(crate) struct Trial {
     active: bool,
 }
 
-impl Trial {
+impl Default for Trial {
     /// Of a connection that is known from its first byte on.
-    pub(crate) fn new() -> Self {
+    fn default() -> Self {
         Self { trust: Trust::Sure, pipelined: false, turned: true, active: false }
     }
+}
 
+impl Trial {
     /// What is paired is certain.
     pub(crate) fn is_sure(&self) -> bool {
         self.trust == Trust::Sure
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_trial_passes_when_the_connection_has_drained_twice() {
-        let mut trial = Trial::new();
+        let mut trial = Trial::default();
         trial.lost();
         assert_eq!((drain(&mut trial), trial.is_on()), (Verdict::Stands, true), "a quiet point");
         assert_eq!((drain(&mut trial), drain(&mut trial)), (Verdict::Stands, Verdict::Passed));
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn it_takes_four_where_requests_overlap() {
-        let mut trial = Trial::new();
+        let mut trial = Trial::default();
         assert_eq!((trial.asks(false), trial.asks(true)), (Verdict::Stands, Verdict::Stands));
         trial.lost();
         let verdicts: Vec<Verdict> = (0..5).map(|_| drain(&mut trial)).collect();
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_turn_is_no_quiet_point() {
-        let mut trial = Trial::new();
+        let mut trial = Trial::default();
         assert_eq!(trial.asks(false), Verdict::Stands);
         trial.lost();
         assert_eq!((trial.asks(false), trial.is_unsure()), (Verdict::Stands, true));
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_nobodys_ends_a_trial_badly() {
-        let mut trial = Trial::new();
+        let mut trial = Trial::default();
         trial.lost();
         assert_eq!(drain(&mut trial), Verdict::Stands);
         trial.turned();
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_before_a_loss_of_answers_proves_nothing() {
-        let mut trial = Trial::new();
+        let mut trial = Trial::default();
         trial.begin(false);
         assert!(!trial.has_asked());
         assert_eq!((drain(&mut trial), trial.has_asked()), (Verdict::Stands, true));

@@ -274,7 +274,7 @@ mod tests {
                 incomplete: vec![Incomplete::Closed, Incomplete::Truncated],
                 ..Case::client("GET", "/")
             },
-            Case { remote: Endpoint::Unix(String::new()), ..Case::server("GET", "/unix") },
+            Case { remote: Endpoint::Unix(Box::default()), ..Case::server("GET", "/unix") },
         ];
         insta::assert_snapshot!(lines(&cases, false), @r"
             00:00:01.001 -> 200   8.00ms nginx            GET /users/{id} /users/7?x=1&sig=REDACTED 192.0.2.7:40000

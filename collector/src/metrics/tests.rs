@@ -64,7 +64,7 @@ fn calls_and_queries_have_the_labels_of_their_conventions() {
             remote: inet("[::1]:5433"),
             ..Case::db(Role::Client, DbCase { status: Some("23505"), ..query.clone() })
         },
-        Case { remote: Endpoint::Unix("/run/s".to_owned()), ..Case::db(Role::Client, redis) },
+        Case { remote: Endpoint::Unix("/run/s".into()), ..Case::db(Role::Client, redis) },
         Case { outcome: Some(Outcome::Error), ..Case::db(Role::Server, DbCase { procedure: Some("p"), ..query }) },
     ] {
         metrics.record(&case.span());

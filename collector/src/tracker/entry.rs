@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use sidelight_events::ConnKey;
 use sidelight_protocol_parsers::{Close, Direction, Hole, KernelTime, Lost, Mark};
 
 use super::{
@@ -16,30 +15,31 @@ use super::{
 };
 use crate::model::{Connection, Side};
 
-/// What an entry stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
-    /// A socket.
-    Socket(ConnKey),
-    /// A TLS object of a process.
-    Tls(u32, u64),
-}
+/// A TLS object: its process and its address.
+pub(super) type Object = (u32, u64);
 
-/// One tracked connection.
+/// One tracked connection. There are thousands, nearly all of them quiet: what few need is boxed.
 pub(super) struct Entry {
-    pub(super) key: Key,
+    /// The TLS object it stands for; `None`: a socket.
+    pub(super) object: Option<Box<Object>>,
     pub(super) order: Order,
     pub(super) stream: Stream,
     /// When something last happened.
     pub(super) seen: KernelTime,
     /// When its place in the table was last renewed.
     pub(super) touched: KernelTime,
-    /// When it is to be woken.
-    pub(super) due: Option<KernelTime>,
+    /// When it is to be woken; [`NEVER`]: by nothing that is known of yet.
+    pub(super) due: KernelTime,
     /// It is a TLS object that is not tied to a connection yet.
     pub(super) unbound: bool,
     /// It comes from packets.
     packet: bool,
+    ends: Option<Box<Ends>>,
+}
+
+/// How a connection ends, once it does.
+#[derive(Default)]
+struct Ends {
     halves: [Half; 2],
     closing: Option<Closing>,
 }
@@ -62,19 +62,18 @@ struct Closing {
 
 impl Entry {
     /// A connection seen for the first time.
-    pub(super) fn new(key: Key, connection: Arc<Connection>, now: KernelTime) -> Self {
-        let tls = matches!(key, Key::Tls(..));
+    pub(super) fn new(object: Option<Object>, connection: Arc<Connection>, now: KernelTime) -> Self {
+        let tls = object.is_some();
         Self {
-            key,
+            object: object.map(Box::new),
             order: if tls { Order::from_zero() } else { Order::default() },
             stream: Stream::new(connection),
             seen: now,
             touched: now,
-            due: None,
+            due: NEVER,
             unbound: tls,
             packet: false,
-            halves: [Half::Open; 2],
-            closing: None,
+            ends: None,
         }
     }
 
@@ -124,11 +123,12 @@ impl Entry {
             self.step(step, context);
         }
         for dir in [Direction::Ingress, Direction::Egress] {
-            let half = self.half_mut(dir);
-            if let Half::Ending(how, at) = *half
+            if let Some(ends) = self.ends.as_deref_mut()
+                && let half = ends.half_mut(dir)
+                && let Half::Ending(how, at) = *half
                 && self.order.ended(dir)
             {
-                *self.half_mut(dir) = Half::Ended;
+                *half = Half::Ended;
                 self.stream.half_close(dir, how, at, context);
             }
         }
@@ -148,28 +148,29 @@ impl Entry {
 
     /// A direction will end where the order says.
     pub(super) fn half_closes(&mut self, dir: Direction, how: Close, at: KernelTime) {
-        if let half @ Half::Open = self.half_mut(dir) {
+        if let half @ Half::Open = self.ends.get_or_insert_default().half_mut(dir) {
             *half = Half::Ending(how, at);
         }
     }
 
     /// The connection is gone: the rest may come until `until`.
     pub(super) fn closes(&mut self, how: Close, at: KernelTime, until: KernelTime) {
-        self.closing.get_or_insert(Closing { how, at, until });
+        self.ends.get_or_insert_default().closing.get_or_insert(Closing { how, at, until });
     }
 
     /// How the socket below a TLS object ended, learnt after the object itself was freed or before.
     pub(super) fn socket_ended(&mut self, dir: Direction, how: Close, at: KernelTime) {
-        match &mut self.closing {
+        let ends = self.ends.get_or_insert_default();
+        match &mut ends.closing {
             Some(closing) if closing.how == Close::Unknown => closing.how = how,
             Some(_) => {}
-            None => *self.half_mut(dir) = Half::Ending(how, at),
+            None => *ends.half_mut(dir) = Half::Ending(how, at),
         }
     }
 
     /// How the ingress direction of the socket below ended, if it did.
     pub(super) fn known_end(&self) -> Option<Close> {
-        self.halves.iter().find_map(|half| match half {
+        self.ends.as_ref()?.halves.iter().find_map(|half| match half {
             Half::Ending(how, _) => Some(*how),
             Half::Open | Half::Ended => None,
         })
@@ -177,7 +178,7 @@ impl Entry {
 
     /// How and when it ended, if everything that belongs to it was delivered or is not worth waiting for.
     pub(super) fn over(&self, now: KernelTime) -> Option<(Close, KernelTime)> {
-        let Closing { how, at, until } = self.closing?;
+        let Closing { how, at, until } = self.ends.as_ref()?.closing?;
         let complete = self.order.ended(Direction::Ingress) && self.order.ended(Direction::Egress);
         (complete || now >= until).then_some((how, at))
     }
@@ -190,7 +191,8 @@ impl Entry {
             (false, false) => limits.hold_ns,
         };
         let held = self.order.held_since().map(|since| KernelTime(since.0.saturating_add(hold_ns)));
-        held.into_iter().chain(self.closing.map(|closing| closing.until)).min()
+        let closing = self.ends.as_ref().and_then(|ends| ends.closing);
+        held.into_iter().chain(closing.map(|closing| closing.until)).min()
     }
 
     /// Delivers everything that is left, with holes where something is missing, and ends the stream.
@@ -233,7 +235,7 @@ impl Entry {
 
     /// Its time has come.
     pub(super) fn wake(&mut self, inside: Inside, context: &mut Context<'_, impl Sink>) {
-        self.due = None;
+        self.due = NEVER;
         let waited = |since: KernelTime| inside.now.since(since) >= inside.limits.tls_wait_ns;
         if self.unbound && self.order.held_since().is_some_and(waited) {
             self.drop_unbound(context);
@@ -296,7 +298,9 @@ impl Entry {
         context.counts.bytes.buffered -= dropped;
         ignore(why, dropped, context.counts);
     }
+}
 
+impl Ends {
     fn half_mut(&mut self, dir: Direction) -> &mut Half {
         let [ingress, egress] = &mut self.halves;
         match dir {
@@ -320,6 +324,9 @@ fn count_unbound(bytes: u64, counts: &mut Counts) {
     counts.bytes.ignored += bytes;
     counts.bytes.tls_unbound += bytes;
 }
+
+/// Later than any time.
+const NEVER: KernelTime = KernelTime(u64::MAX);
 
 /// A capture's window: packets may be this far apart in order, and a retransmission may take so long.
 const PACKET_WINDOW: usize = 4 << 20;

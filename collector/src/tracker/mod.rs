@@ -33,7 +33,7 @@ use sidelight_protocol_parsers::{
 };
 
 pub use counts::{Bytes, Connections, Counts, Exchanges};
-use entry::{Entry, Key};
+use entry::{Entry, Object};
 use stream::{Context, Ignored, Start};
 use table::Table;
 
@@ -96,7 +96,7 @@ pub struct Tracker {
     table: Table,
     sockets: FxHashMap<ConnKey, u32>,
     /// TLS objects by process and address.
-    objects: FxHashMap<(u32, u64), u32>,
+    objects: FxHashMap<Object, u32>,
     /// TLS objects by the connection they are tied to.
     bound: FxHashMap<ConnKey, u32>,
     /// When which entry (index and generation) is to be woken; entries that were woken meanwhile are skipped.
@@ -280,7 +280,7 @@ impl Tracker {
             return *index;
         }
         let unknown = Connection { key, local: Endpoint::Unknown, remote: Endpoint::Unknown, tls: false, role: None };
-        let index = self.insert(Key::Socket(key), unknown, sink);
+        let index = self.insert(None, unknown, sink);
         self.sockets.insert(key, index);
         if self.bound.contains_key(&key) {
             self.with(index, sink, |entry, inside, context| entry.stop(Ignored::Ciphertext, inside.now, context));
@@ -288,7 +288,7 @@ impl Tracker {
         index
     }
 
-    fn insert(&mut self, key: Key, connection: Connection, sink: &mut impl Sink) -> u32 {
+    fn insert(&mut self, object: Option<Object>, connection: Connection, sink: &mut impl Sink) -> u32 {
         while self.table.len() >= self.limits.connections.max(1) {
             let Some(oldest) = self.table.oldest().next() else { break };
             self.end(oldest, Close::Evicted, self.now, sink);
@@ -296,7 +296,7 @@ impl Tracker {
         }
         self.counts.connections.opened += 1;
         self.counts.connections.live += 1;
-        self.table.insert(Box::new(Entry::new(key, Arc::new(connection), self.now)))
+        self.table.insert(Box::new(Entry::new(object, Arc::new(connection), self.now)))
     }
 
     /// Works with one entry; afterwards it is woken, or gone, when it says so.
@@ -305,10 +305,10 @@ impl Tracker {
         work(&mut entry, Inside { now: self.now, limits: self.limits }, &mut self.context(sink));
         let over = entry.over(self.now);
         if let Some(at) = entry.wake_at(&self.limits)
-            && entry.due.is_none_or(|due| at < due)
+            && at < entry.due
             && let Some(generation) = self.table.generation(index)
         {
-            entry.due = Some(at);
+            entry.due = at;
             self.timers.push(Reverse((at, index, generation)));
         }
         if entry.seen.since(entry.touched) >= TOUCH_NS {
@@ -332,10 +332,10 @@ impl Tracker {
         let Some(mut entry) = self.table.take(index) else { return };
         entry.finish(how, at, &mut self.context(sink));
         let key = entry.stream.connection.key;
-        match entry.key {
-            Key::Socket(_) => remove_if(&mut self.sockets, &key, index),
-            Key::Tls(process, object) => {
-                remove_if(&mut self.objects, &(process, object), index);
+        match &entry.object {
+            None => remove_if(&mut self.sockets, &key, index),
+            Some(object) => {
+                remove_if(&mut self.objects, object, index);
                 remove_if(&mut self.bound, &key, index);
             }
         }
@@ -350,8 +350,8 @@ impl Tracker {
             && at <= self.now
         {
             self.timers.pop();
-            let due = self.table.get(index).and_then(|entry| entry.due);
-            if self.table.generation(index) == Some(generation) && due == Some(at) {
+            let due = self.table.get(index).is_some_and(|entry| entry.due == at);
+            if due && self.table.generation(index) == Some(generation) {
                 self.with(index, sink, |entry, inside, context| entry.wake(inside, context));
             }
         }
@@ -384,7 +384,7 @@ fn remove_if<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, u32>, key: &K, inde
 fn announced(open: &Open) -> Connection {
     let inet = |address: [u8; 16], port| Endpoint::Inet(Ipv6Addr::from(address).to_canonical(), port);
     let (local, remote) = if open.family == family::UNIX {
-        (Endpoint::Unix(unix_path(&open.unix_path)), Endpoint::Unix(String::new()))
+        (Endpoint::Unix(unix_path(&open.unix_path).into()), Endpoint::Unix(Box::default()))
     } else {
         (inet(open.local_addr, open.local_port), inet(open.remote_addr, open.remote_port))
     };

@@ -51,17 +51,63 @@ pub(super) struct Order {
 #[derive(Debug, Default)]
 struct Side {
     /// Position up to which everything was delivered.
-    next: Option<u64>,
+    next: Place,
     /// The last position widened.
-    wide: Option<u64>,
+    wide: Place,
     /// Where the direction ends, once known.
-    end: Option<u64>,
+    end: Place,
+    held: Queue,
     /// Something was delivered.
     begun: bool,
     /// Where it begins was said, not supposed from what came first.
     announced: bool,
-    /// Sorted by offset.
-    held: VecDeque<Held>,
+}
+
+/// A position, or none, in the eight bytes of one: there are as many of them as there are connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u64);
+
+impl Place {
+    const NONE: Self = Self(u64::MAX);
+
+    fn get(self) -> Option<u64> {
+        (self != Self::NONE).then_some(self.0)
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// What a direction holds, sorted by offset. Nearly always nothing, which takes no memory.
+#[derive(Debug, Default)]
+struct Queue(#[expect(clippy::box_collection, reason = "nearly always there is none")] Option<Box<VecDeque<Held>>>);
+
+impl Queue {
+    fn get(&self) -> &VecDeque<Held> {
+        static NOTHING: VecDeque<Held> = VecDeque::new();
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn front(&self) -> Option<&Held> {
+        self.get().front()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn insert(&mut self, index: usize, held: Held) {
+        self.0.get_or_insert_default().insert(index, held);
+    }
+
+    fn pop(&mut self) -> Option<Held> {
+        let held = self.0.as_mut()?.pop_front();
+        self.0.take_if(|queue| queue.is_empty());
+        held
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +120,7 @@ struct Held {
 impl Order {
     /// Both directions begin at 0 (counters kept by the hooks).
     pub(super) fn from_zero() -> Self {
-        let side = || Side { next: Some(0), wide: Some(0), announced: true, ..Side::default() };
+        let side = || Side { next: Place(0), wide: Place(0), announced: true, ..Side::default() };
         Self { sides: [side(), side()], held_bytes: 0 }
     }
 
@@ -83,20 +129,20 @@ impl Order {
         let side = self.side_mut(dir);
         #[expect(clippy::cast_possible_truncation, reason = "sequence numbers count modulo 2^32")]
         let seq = seq as u32;
-        let wide = match side.wide {
+        let wide = match side.wide.get() {
             None => (1 << 32) + u64::from(seq),
             #[expect(clippy::cast_possible_truncation, reason = "distance modulo 2^32")]
             Some(last) => last.saturating_add_signed(i64::from(seq.wrapping_sub(last as u32).cast_signed())),
         };
-        side.wide = Some(wide);
+        side.wide = Place(wide);
         wide
     }
 
     /// The connection's position when it was announced. Moves a position back only while nothing was delivered.
     pub(super) fn begins(&mut self, dir: Direction, position: u64) {
         let side = self.side_mut(dir);
-        if !side.begun && side.next.is_none_or(|next| position <= next) {
-            (side.next, side.announced) = (Some(position), true);
+        if !side.begun && side.next.get().is_none_or(|next| position <= next) {
+            (side.next, side.announced) = (Place(position), true);
         }
     }
 
@@ -113,58 +159,62 @@ impl Order {
 
     /// The position at which a direction ends.
     pub(super) fn ends(&mut self, dir: Direction, position: u64) {
-        self.side_mut(dir).end = Some(position);
+        self.side_mut(dir).end = Place(position);
     }
 
     /// Whether everything up to the known end was delivered. One byte of tolerance: a FIN takes a sequence number, and
     /// whether a position counts it depends on the moment it was read.
     pub(super) fn ended(&self, dir: Direction) -> bool {
         let side = self.side(dir);
-        side.held.is_empty() && side.end.is_some_and(|end| side.next.is_some_and(|next| next.saturating_add(1) >= end))
+        let (Some(next), Some(end)) = (side.next.get(), side.end.get()) else { return false };
+        side.held.is_empty() && next.saturating_add(1) >= end
     }
 
     /// Bytes before the known end that were never seen: from and to.
     pub(super) fn missing_at_end(&self, dir: Direction) -> Option<(u64, u64)> {
         let side = self.side(dir);
-        let (next, end) = (side.next?, side.end?);
+        let (next, end) = (side.next.get()?, side.end.get()?);
         (end > next.saturating_add(1)).then_some((next, end))
     }
 
     /// Judges a piece that just came, and trims from it what was delivered before (returned as a byte count).
     pub(super) fn arrive(&mut self, piece: &mut Piece) -> (Arrival, u64) {
         let [ingress, egress] = &mut self.sides;
-        let written = egress.next;
+        let written = egress.next.get();
         let (side, waits) = match piece.dir {
             Direction::Ingress => (ingress, piece.other.is_some_and(|other| written.is_none_or(|at| at < other))),
             Direction::Egress => {
                 // A read that waits knows how much was written before it.
                 let known = ingress.held.front().and_then(|read| read.piece.other);
-                egress.next = egress.next.or_else(|| known.filter(|position| *position < piece.offset));
+                if let Some(position) = known.filter(|position| written.is_none() && *position < piece.offset) {
+                    egress.next = Place(position);
+                }
                 (egress, false)
             }
         };
         let mut trimmed = 0;
-        if let Some(next) = side.next {
+        if let Some(next) = side.next.get() {
             if piece.end() <= next {
                 return (Arrival::Duplicate, piece.len);
             }
             trimmed = piece.trim(next);
         } else if !waits && side.held.is_empty() {
-            side.next = Some(piece.offset);
+            side.next = Place(piece.offset);
         }
-        let arrival = if waits || side.next != Some(piece.offset) { Arrival::Early } else { Arrival::Now };
+        let arrival = if waits || side.next != Place(piece.offset) { Arrival::Early } else { Arrival::Now };
         (arrival, trimmed)
     }
 
     /// Holds a piece. Returns false if another held piece covers it: then it was not kept.
     pub(super) fn hold(&mut self, piece: Piece, bytes: &[u8], since: KernelTime, buffers: &mut Buffers) -> bool {
         let side = self.side_mut(piece.dir);
-        let index = side.held.partition_point(|held| held.piece.offset <= piece.offset);
-        if index.checked_sub(1).and_then(|i| side.held.get(i)).is_some_and(|held| held.piece.end() >= piece.end()) {
+        let held = side.held.get();
+        let index = held.partition_point(|held| held.piece.offset <= piece.offset);
+        if index.checked_sub(1).and_then(|i| held.get(i)).is_some_and(|held| held.piece.end() >= piece.end()) {
             return false;
         }
         // A piece inherits the age of those behind it, so that the front is always the oldest.
-        let since = side.held.get(index).map_or(since, |behind| since.min(behind.since));
+        let since = held.get(index).map_or(since, |behind| since.min(behind.since));
         side.held.insert(index, Held { piece, bytes: buffers.copy(bytes), since });
         buffers.resized(0, HELD);
         self.held_bytes += cost(bytes);
@@ -183,20 +233,20 @@ impl Order {
     pub(super) fn delivered(&mut self, dir: Direction, position: u64) {
         let side = self.side_mut(dir);
         side.begun = true;
-        side.next = Some(position);
+        side.next = Place(position);
     }
 
     /// The next step among what is held; `None`: nothing, or it may wait.
     pub(super) fn next(&mut self, patience: Patience) -> Option<Step> {
         let [ingress, egress] = &self.sides;
         if let Some(front) = ingress.held.front()
-            && ingress.next.is_none_or(|next| front.piece.offset <= next)
-            && front.piece.other.is_none_or(|other| egress.next.is_some_and(|at| at >= other))
+            && ingress.next.get().is_none_or(|next| front.piece.offset <= next)
+            && front.piece.other.is_none_or(|other| egress.next.get().is_some_and(|at| at >= other))
         {
             return self.pop(Direction::Ingress);
         }
         if let Some(front) = egress.held.front()
-            && egress.next.is_none_or(|next| front.piece.offset <= next)
+            && egress.next.get().is_none_or(|next| front.piece.offset <= next)
         {
             let piece = front.piece;
             let step = self.reads_before(piece.offset, &piece);
@@ -213,7 +263,7 @@ impl Order {
     /// Drops everything held; returns how many bytes (true length) that was.
     pub(super) fn drop_held(&mut self, buffers: &mut Buffers) -> u64 {
         let mut dropped = 0;
-        for held in self.sides.iter_mut().flat_map(|side| std::mem::take(&mut side.held)) {
+        for held in self.sides.iter_mut().filter_map(|side| side.held.0.take()).flat_map(|queue| *queue) {
             dropped += held.piece.len;
             buffers.put(held.bytes);
             buffers.resized(HELD, 0);
@@ -240,7 +290,7 @@ impl Order {
         if front.other.is_some_and(|other| other > position) || !received {
             return None;
         }
-        match ingress.next {
+        match ingress.next.get() {
             Some(next) if next < front.offset => Some(hole(&front, next, front.offset, Direction::Ingress)),
             _ => self.pop(Direction::Ingress),
         }
@@ -256,21 +306,21 @@ impl Order {
         };
         let next_write = egress.held.front().map(|held| held.piece.offset);
         if let Some(read) = overdue(ingress) {
-            let Some(other) = read.other.filter(|other| egress.next.is_none_or(|at| at < *other)) else {
+            let Some(other) = read.other.filter(|other| egress.next.get().is_none_or(|at| at < *other)) else {
                 // It waits for a gap in its own direction.
-                return Some(hole(&read, ingress.next?, read.offset, Direction::Ingress));
+                return Some(hole(&read, ingress.next.get()?, read.offset, Direction::Ingress));
             };
             let target = next_write.map_or(other, |write| write.min(other));
-            return match egress.next {
+            return match egress.next.get() {
                 Some(at) => Some(hole(&read, at, target, Direction::Egress)),
                 None => {
-                    egress.next = Some(target);
+                    egress.next = Place(target);
                     self.next(patience)
                 }
             };
         }
         let write = overdue(egress)?;
-        let at = egress.next?;
+        let at = egress.next.get()?;
         let read = ingress.held.front().and_then(|held| held.piece.other);
         match read {
             Some(other) if other <= at => {
@@ -285,11 +335,8 @@ impl Order {
     /// Takes the first held piece of a direction, trimmed to what is new in it.
     fn pop(&mut self, dir: Direction) -> Option<Step> {
         let side = self.side_mut(dir);
-        let mut held = side.held.pop_front()?;
-        let overlap = side.next.map_or(0, |next| held.piece.trim(next));
-        if side.held.is_empty() {
-            side.held = VecDeque::new();
-        }
+        let mut held = side.held.pop()?;
+        let overlap = side.next.get().map_or(0, |next| held.piece.trim(next));
         self.held_bytes = self.held_bytes.saturating_sub(cost(&held.bytes));
         Some(Step::Data { piece: held.piece, bytes: held.bytes, overlap })
     }

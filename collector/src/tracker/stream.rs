@@ -41,7 +41,7 @@ pub(super) struct Stream {
     /// How often a parser lost its place for good.
     desyncs: u8,
     /// Heap of the parser, as last counted.
-    heap: usize,
+    heap: u32,
     /// The kernel was told to copy long calls whole.
     deep: bool,
 }
@@ -235,7 +235,7 @@ impl Stream {
             let dropped = waiting.clear(context.counts, context.buffers);
             ignore(Ignored::Unclassified, dropped, context.counts);
         }
-        context.buffers.resized(std::mem::take(&mut self.heap), 0);
+        context.buffers.resized(std::mem::take(&mut self.heap) as usize, 0);
     }
 
     /// Bytes of memory it keeps beyond itself.
@@ -244,7 +244,7 @@ impl Stream {
             Phase::Detecting(Some(waiting), _) => waiting.memory(),
             _ => 0,
         };
-        self.heap
+        self.heap as usize
             + waiting
             + self.rests.iter().flatten().map(|rest| size_of::<Rest>() + rest.bytes.capacity()).sum::<usize>()
     }
@@ -315,8 +315,8 @@ impl Stream {
     /// Passes on what the parser said. Returns true if the connection speaks something else from here on.
     fn said(&mut self, context: &mut Context<'_, impl Sink>) -> bool {
         if let Phase::Parsing { parser, .. } = &self.phase {
-            let heap = parser.heap();
-            context.buffers.resized(std::mem::replace(&mut self.heap, heap), heap);
+            let heap = u32::try_from(parser.heap()).unwrap_or(u32::MAX);
+            context.buffers.resized(std::mem::replace(&mut self.heap, heap) as usize, heap as usize);
             if self.deep != parser.deep() {
                 self.deep = !self.deep;
                 let policy = if self.deep { policy::DEEP } else { policy::FULL };

@@ -6,14 +6,13 @@
 use super::entry::Entry;
 
 /// The connections.
-#[derive(Default)]
 pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Used last.
-    head: Option<u32>,
-    /// Quiet for longest.
-    tail: Option<u32>,
+    /// Used last; or [`NOWHERE`].
+    head: u32,
+    /// Quiet for longest; or [`NOWHERE`].
+    tail: u32,
     len: usize,
 }
 
@@ -21,8 +20,19 @@ struct Slot {
     entry: Option<Box<Entry>>,
     /// Changes when the slot is given to another entry.
     generation: u32,
-    newer: Option<u32>,
-    older: Option<u32>,
+    /// Or [`NOWHERE`].
+    newer: u32,
+    /// Or [`NOWHERE`].
+    older: u32,
+}
+
+/// No index: there are never so many slots.
+const NOWHERE: u32 = u32::MAX;
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), head: NOWHERE, tail: NOWHERE, len: 0 }
+    }
 }
 
 impl Table {
@@ -36,9 +46,9 @@ impl Table {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                self.slots.push(Slot { entry: None, generation: 0, newer: None, older: None });
+                self.slots.push(Slot { entry: None, generation: 0, newer: NOWHERE, older: NOWHERE });
                 // The limit on connections is far below.
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+                u32::try_from(self.slots.len() - 1).unwrap_or(NOWHERE)
             }
         };
         self.put(index, entry);
@@ -71,7 +81,7 @@ impl Table {
 
     /// The entry was used just now.
     pub(super) fn touch(&mut self, index: u32) {
-        if self.head != Some(index) {
+        if self.head != index {
             self.unlink(index);
             self.link(index);
         }
@@ -89,28 +99,29 @@ impl Table {
 
     /// Indices, quiet for longest first.
     pub(super) fn oldest(&self) -> impl Iterator<Item = u32> {
-        std::iter::successors(self.tail, |index| self.slot(*index)?.newer)
+        let there = |index: u32| (index != NOWHERE).then_some(index);
+        std::iter::successors(there(self.tail), move |index| there(self.slot(*index)?.newer))
     }
 
     fn link(&mut self, index: u32) {
-        let older = self.head.replace(index);
+        let older = std::mem::replace(&mut self.head, index);
         if let Some(slot) = self.slot_mut(index) {
-            (slot.newer, slot.older) = (None, older);
+            (slot.newer, slot.older) = (NOWHERE, older);
         }
-        match older.and_then(|older| self.slot_mut(older)) {
-            Some(slot) => slot.newer = Some(index),
-            None => self.tail = Some(index),
+        match self.slot_mut(older) {
+            Some(slot) => slot.newer = index,
+            None => self.tail = index,
         }
     }
 
     fn unlink(&mut self, index: u32) {
         let Some(slot) = self.slot_mut(index) else { return };
-        let (newer, older) = (slot.newer.take(), slot.older.take());
-        match newer.and_then(|newer| self.slot_mut(newer)) {
+        let (newer, older) = (slot.newer, slot.older);
+        match self.slot_mut(newer) {
             Some(slot) => slot.older = older,
             None => self.head = older,
         }
-        match older.and_then(|older| self.slot_mut(older)) {
+        match self.slot_mut(older) {
             Some(slot) => slot.newer = newer,
             None => self.tail = newer,
         }

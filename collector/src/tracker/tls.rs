@@ -11,7 +11,7 @@ use sidelight_protocol_parsers::{Close, KernelTime};
 
 use super::{
     Sink, Tracker,
-    entry::{Entry, Key},
+    entry::Entry,
     stream::{Ignored, Start},
 };
 use crate::model::{Connection, Endpoint};
@@ -58,7 +58,7 @@ impl Tracker {
         }
         let key = ConnKey::default();
         let unknown = Connection { key, local: Endpoint::Unknown, remote: Endpoint::Unknown, tls: true, role: None };
-        let index = self.insert(Key::Tls(process, object), unknown, sink);
+        let index = self.insert(Some((process, object)), unknown, sink);
         self.objects.insert((process, object), index);
         index
     }

@@ -5,6 +5,7 @@
 #   ./record-http2.sh golden   writes their *.golden: what tshark finds in them
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/capture.sh"
 
 if [ "$1" = golden ]; then
     "$here/golden-http2.py" "$here/http2.pcap" 18091 >"$here/http2.pcap.golden"
@@ -14,7 +15,7 @@ fi
 
 python=$1 peer=$here/../../../integration-tests/peers/grpc-python/peer.py
 room=$(mktemp -d)
-trap 'kill "$nginx" "$grpc" "${dump-}" 2>/dev/null; rm -rf "$room"' EXIT
+trap 'kill "$nginx" "$grpc" $dump 2>/dev/null; rm -rf "$room"' EXIT
 mkdir "$room/www" && printf 'hello\n' >"$room/www/small" && head -c 40000 /dev/zero | tr '\0' x >"$room/www/large"
 cat >"$room/nginx.conf" <<CONF
 daemon off; master_process off; pid $room/pid; error_log $room/error.log;
@@ -30,23 +31,15 @@ until curl -s --http2-prior-knowledge -o "$room/out" http://127.0.0.1:18091/smal
 # It refuses what is no call: 7 is no connection.
 until curl -s -o "$room/out" http://127.0.0.1:18093/ || [ $? -ne 7 ]; do :; done
 
-# capture NAME PORT FINS: runs the requests of `scene` while tcpdump writes, until that many FINs were seen.
-capture() {
-    tcpdump -U --immediate-mode -B 65536 -s 66000 -i lo -w "$here/$1" "tcp port $2" 2>"$room/log" & dump=$!
-    until grep -q 'listening on' "$room/log"; do :; done
-    scene
-    until [ "$(tcpdump -r "$here/$1" 2>/dev/null | grep -c 'Flags \[F')" -ge "$3" ]; do :; done
-    kill -INT "$dump"; wait "$dump" || true
-}
 scene() {
     at=http://127.0.0.1:18091
     nghttp -n $at/small $at/large "$at/missing?a=1" $at/gone
     nghttp -n -d "$room/www/small" $at/post
     h2load -n 30 -c 1 -m 10 $at/small >/dev/null
 }
-capture http2.pcap 18091 5
+capture "$here/http2.pcap" 5 18091 -s 66000 -i lo
 scene() {
     "$python" "$peer" client port=18093 calls=40 streams=4
     "$python" "$peer" client port=18093 calls=2 work=cancel
 }
-capture grpc.pcap 18093 2
+capture "$here/grpc.pcap" 2 18093 -s 66000 -i lo

@@ -4,6 +4,7 @@
 #   ./record.sh golden     writes *.golden: what tshark finds in them
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/capture.sh"
 
 if [ "${1-}" = golden ]; then
     for file in "$here"/*.pcap "$here"/*.pcapng; do
@@ -15,7 +16,7 @@ if [ "${1-}" = golden ]; then
 fi
 
 room=$(mktemp -d)
-trap 'kill "$nginx" 2>/dev/null; rm -rf "$room"' EXIT
+trap 'kill "$nginx" $dump 2>/dev/null; rm -rf "$room"' EXIT
 mkdir "$room/www" && printf 'hello\n' >"$room/www/small" && head -c 40000 /dev/zero | tr '\0' x >"$room/www/large"
 cat >"$room/nginx.conf" <<CONF
 daemon off; master_process off; pid $room/pid; error_log $room/error.log;
@@ -28,26 +29,17 @@ CONF
 nginx -p "$room" -c "$room/nginx.conf" & nginx=$!
 until curl -s -o "$room/out" http://127.0.0.1:18081/small; do :; done
 
-# capture NAME FINS TCPDUMP-OPTIONS... : runs the requests of `scene` while tcpdump writes.
-capture() {
-    name=$1 fins=$2; shift 2
-    tcpdump -U --immediate-mode -B 65536 -w "$here/$name" "$@" 'tcp port 18081' 2>"$room/log" & dump=$!
-    until grep -q 'listening on' "$room/log"; do :; done
-    scene
-    # A slot of the ring is as long as the longest packet, so the ring is made large. Both ends of the four connections of the scene have sent their FIN.
-    until [ "$(tcpdump -r "$here/$name" 2>/dev/null | grep -c 'Flags \[F')" -ge "$fins" ]; do :; done
-    kill -INT "$dump"; wait "$dump" || true
-}
+# Four connections.
 scene() {
     curl -s -o /dev/null http://127.0.0.1:18081/small http://127.0.0.1:18081/large 'http://127.0.0.1:18081/missing?a=1' -o /dev/null -o /dev/null
     curl -s -o /dev/null -H 'Connection: close' http://127.0.0.1:18081/gone
     curl -s -o /dev/null -g 'http://[::1]:18081/small'
     curl -s -o /dev/null -d "$(head -c 3000 /dev/zero | tr '\0' y)" http://127.0.0.1:18081/post
 }
-capture ethernet.pcap 8 -s 66000 -i lo
-capture cooked-any.pcap 8 -s 66000 -i any -y LINUX_SLL
-capture cooked2-any.pcap 8 -s 66000 -i any -y LINUX_SLL2
-capture nanoseconds.pcap 8 -s 66000 -i lo --time-stamp-precision=nano
+capture "$here/ethernet.pcap" 8 18081 -s 66000 -i lo
+capture "$here/cooked-any.pcap" 8 18081 -s 66000 -i any -y LINUX_SLL
+capture "$here/cooked2-any.pcap" 8 18081 -s 66000 -i any -y LINUX_SLL2
+capture "$here/nanoseconds.pcap" 8 18081 -s 66000 -i lo --time-stamp-precision=nano
 editcap -F pcapng "$here/ethernet.pcap" "$here/ethernet.pcapng"
 # Heads are whole, bodies are not.
 editcap -F pcap -s 400 "$here/ethernet.pcap" "$here/cut.pcap"

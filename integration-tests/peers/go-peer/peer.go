@@ -1,13 +1,20 @@
-// Package peer is what the Go peers of ../README.md share: their command line and their counts.
+// Package peer is what the Go peers of ../README.md share: their command line, their counts, their end.
 package peer
 
 import (
 	"encoding/json"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
+
+// Statuses are gRPC's names of its status codes, which its Go library spells otherwise.
+var Statuses = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL",
+	"UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
 
 // Counts says how often each METHOD STATUS happened.
 type Counts struct {
@@ -40,6 +47,14 @@ func Check(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// UntilAsked serves until SIGTERM.
+func UntilAsked(serve func() error) {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	go func() { Check(serve()) }()
+	<-ended
 }
 
 // Options are the words KEY=VALUE of the command line.

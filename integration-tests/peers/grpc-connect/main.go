@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"connectrpc.com/connect"
 
@@ -140,10 +137,7 @@ func serve(port string) {
 		http.NotFound(response, request)
 	})
 	server := http.Server{Addr: "127.0.0.1:" + port, Handler: mux, Protocols: protocols("")}
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM)
-	go func() { peer.Check(server.ListenAndServe()) }()
-	<-ended
+	peer.UntilAsked(server.ListenAndServe)
 	seen.Print()
 }
 

@@ -7,11 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -37,12 +35,8 @@ func (raw) Unmarshal(data []byte, v any) error {
 func (raw) Name() string { return "proto" }
 
 func count(seen *peer.Counts, method string, err error) {
-	seen.Add(strings.TrimPrefix(method, "/"), names[status.Code(err)])
+	seen.Add(strings.TrimPrefix(method, "/"), peer.Statuses[status.Code(err)])
 }
-
-var names = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL",
-	"UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
 
 type ask struct{ status, count, size, delay int }
 
@@ -165,10 +159,7 @@ func serve(port string) {
 	}, nil)
 	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
 	peer.Check(err)
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM)
-	go server.Serve(listener)
-	<-ended
+	peer.UntilAsked(func() error { return server.Serve(listener) })
 	server.Stop()
 	seen.Print()
 }

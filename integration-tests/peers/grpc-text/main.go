@@ -5,10 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/improbable-eng/grpc-web/go/grpcweb"
 	"google.golang.org/grpc"
@@ -36,13 +33,8 @@ func (raw) Unmarshal(data mem.BufferSlice, v any) error {
 
 var seen peer.Counts
 
-// Names as of the specification: NOT_FOUND.
-var names = map[codes.Code]string{
-	0: "OK", 3: "INVALID_ARGUMENT", 5: "NOT_FOUND", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 16: "UNAUTHENTICATED",
-}
-
 func end(method string, code codes.Code) error {
-	seen.Add(service+"/"+method, names[code])
+	seen.Add(service+"/"+method, peer.Statuses[code])
 	return status.Error(code, "as asked")
 }
 
@@ -89,10 +81,7 @@ func serve(port string) {
 		Methods:     []grpc.MethodDesc{{MethodName: "Unary", Handler: unary}},
 		Streams:     []grpc.StreamDesc{{StreamName: "ServerStream", Handler: serverStream, ServerStreams: true}},
 	}, nil)
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM)
-	go func() { peer.Check(http.ListenAndServe("127.0.0.1:"+port, grpcweb.WrapServer(server))) }()
-	<-ended
+	peer.UntilAsked(func() error { return http.ListenAndServe("127.0.0.1:"+port, grpcweb.WrapServer(server)) })
 	seen.Print()
 }
 

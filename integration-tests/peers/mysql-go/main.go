@@ -41,7 +41,7 @@ func main() {
 func work(db *sql.DB, shared *sql.Stmt, number int) {
 	var id int
 	var name, price string
-	check(shared.QueryRow(number%3 + 1).Scan(&id, &name, &price))
+	check(shared.QueryRow(number%3+1).Scan(&id, &name, &price))
 	// Prepared, executed and closed by the driver.
 	_, err := db.Exec("UPDATE items SET price = price + ? WHERE id = ?", 1, number%3+1)
 	check(err)

@@ -34,6 +34,7 @@ use crate::contract::{
 };
 use crate::exchange::{Incomplete, Next, Output};
 use crate::http2::Http2;
+use crate::resting::Resting;
 
 /// The table's entry.
 pub static PROTOCOL: Protocol = Protocol {
@@ -66,7 +67,7 @@ struct Http1 {
     responses: Phase,
     pairing: Pairing,
     /// What the connection was upgraded to: its first stream answers the last request (h2c, RFC 7540 section 3.2).
-    http2: Option<Box<Http2>>,
+    http2: Option<Box<Resting<Http2>>>,
 }
 
 impl Http1 {
@@ -291,7 +292,7 @@ impl Http1 {
             && head.upgrade == "h2c"
             && let Some((request, next)) = self.pairing.upgrade()
         {
-            self.http2 = Some(Box::new(Http2::upgraded(request, next)));
+            self.http2 = Some(Box::new(Resting::awake(Http2::upgraded(request, next))));
             return true;
         }
         let answered = self.pairing.response(head, chunk.mark(at), chunk.mark(at + len - 1), len as u64, out);

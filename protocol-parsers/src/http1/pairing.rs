@@ -51,7 +51,7 @@ impl Pairing {
         Self {
             waiting: VecDeque::new(),
             held: Vec::new(),
-            trial: Trial::new(),
+            trial: Trial::default(),
             next: 0,
             receiving: false,
             answering: false,

@@ -84,7 +84,7 @@ impl Http2 {
                 else {
                     return Ok(None);
                 };
-                self.go_away(chunk.dir, u32::from_be_bytes([a & 0x7f, b, c, d]), place(0).first.time, out);
+                self.go_away(chunk.dir, u32::from_be_bytes([a & 0x7f, b, c, d]), chunk.mark(at).time, out);
                 self.way(chunk.dir).phase = Phase::Skip(head.len - 4);
                 Ok(Some(HEAD + 4))
             }

@@ -41,6 +41,7 @@ use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, Malformed, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Exchange, Incomplete, Output};
+use crate::resting::{Resting, Rests};
 use crate::rpc;
 
 /// The table's entry.
@@ -49,7 +50,7 @@ pub static PROTOCOL: Protocol = Protocol {
     side: Role::Server,
     priors: Priors { ports: &[50051], programs: &["envoy", "grpcurl", "h2load", "h2o"] },
     score: score::score,
-    parser: |role| Box::new(Http2::new(role)),
+    parser: |role| Box::new(Resting::<Http2>::new(Lasting { role, ..Lasting::default() })),
 };
 
 /// The longest header block that is decoded: twice what servers accept.
@@ -68,27 +69,43 @@ pub(crate) struct Http2 {
     streams: Streams,
     /// The newest stream the client opened.
     newest: u32,
-    active: bool,
+}
+
+/// What of it stays while nothing is under way.
+#[derive(Default)]
+pub(crate) struct Lasting {
+    role: Option<Role>,
+    settled: bool,
+    newest: u32,
+    ways: [way::Lasting; 2],
+    streams: stream::Lasting,
+}
+
+impl Rests for Http2 {
+    type Lasting = Lasting;
+
+    fn rest(&mut self) -> Option<Lasting> {
+        let Self { role, settled, newest, .. } = *self;
+        let streams = self.streams.rest()?;
+        let [ingress, egress] = &self.ways;
+        Some(Lasting { role, settled, newest, ways: [ingress.rest()?, egress.rest()?], streams })
+    }
+
+    fn wake(Lasting { role, settled, newest, ways, streams }: Lasting) -> Self {
+        Self { role, settled, ways: ways.each_ref().map(Way::wake), streams: Streams::new(streams), newest }
+    }
+
+    fn heap_of(lasting: &Lasting) -> usize {
+        lasting.ways.iter().map(way::Lasting::heap).sum()
+    }
 }
 
 impl Http2 {
-    fn new(role: Option<Role>) -> Self {
-        Self {
-            role,
-            settled: false,
-            ways: [Way::new(), Way::new()],
-            streams: Streams::new(0),
-            newest: 0,
-            active: false,
-        }
-    }
-
     /// A connection that left HTTP/1 with a request that is answered here, on stream 1 (RFC 7540 section 3.2). `next`: the id of
     /// the next exchange.
     pub(crate) fn upgraded(exchange: Box<Exchange>, next: u64) -> Self {
-        let mut parser = Self::new(Some(exchange.role));
-        parser.streams = Streams::new(next);
-        parser.newest = 1;
+        let streams = stream::Lasting::new(next);
+        let mut parser = Self::wake(Lasting { role: Some(exchange.role), newest: 1, streams, ..Lasting::default() });
         parser.streams.adopt(exchange);
         parser
     }
@@ -375,7 +392,6 @@ fn shorter_usize(left: u64, len: usize) -> usize {
 
 impl Parser for Http2 {
     fn data(&mut self, chunk: Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
-        self.active = true;
         let mut at = 0;
         while at < chunk.bytes.len() {
             match self.step(&chunk, at, out)? {
@@ -387,7 +403,6 @@ impl Parser for Http2 {
     }
 
     fn hole(&mut self, hole: Hole, out: &mut Output) {
-        self.active = true;
         let why = Incomplete::from(hole.why);
         let len = hole.len.unwrap_or(u64::MAX);
         match &mut self.way(hole.dir).phase {
@@ -425,10 +440,6 @@ impl Parser for Http2 {
     fn tick(&mut self, now: KernelTime, out: &mut Output) {
         let waits = |stream: &stream::Stream| stream.request.suspect.or(stream.response.suspect).is_some();
         self.streams.end_where(out, |stream| waits(stream) && now.since(stream.touched) >= PATIENCE, None);
-        if !std::mem::take(&mut self.active) && self.streams.is_empty() {
-            self.streams.shrink();
-            self.ways.iter_mut().for_each(|way| way.decoder.shrink());
-        }
     }
 
     fn wants(&self, dir: Direction) -> Wants {

@@ -117,9 +117,28 @@ pub(super) struct Streams {
     held: usize,
 }
 
-impl Streams {
+/// What stays of them while none is open.
+#[derive(Default)]
+pub(super) struct Lasting {
+    next: u64,
+    grpc: bool,
+}
+
+impl Lasting {
+    /// `next`: the id of the next exchange.
     pub(super) fn new(next: u64) -> Self {
-        Self { open: VecDeque::new(), next, room: 0, grpc: false, held: 0 }
+        Self { next, grpc: false }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(Lasting { next, grpc }: Lasting) -> Self {
+        Self { open: VecDeque::new(), next, room: 0, grpc, held: 0 }
+    }
+
+    /// What stays, if none is open.
+    pub(super) fn rest(&self) -> Option<Lasting> {
+        self.open.is_empty().then_some(Lasting { next: self.next, grpc: self.grpc })
     }
 
     pub(super) fn room(&self) -> usize {
@@ -129,15 +148,6 @@ impl Streams {
     /// Bytes of heap.
     pub(super) fn heap(&self) -> usize {
         self.open.capacity() * size_of::<Stream>() + self.held
-    }
-
-    /// Gives back memory that is not needed.
-    pub(super) fn shrink(&mut self) {
-        self.open.shrink_to_fit();
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
     }
 
     fn index(&self, id: u32) -> Result<usize, usize> {

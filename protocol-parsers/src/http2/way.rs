@@ -1,6 +1,7 @@
 //! One direction of a connection: where it stands among its frames.
 
-use super::{hpack::Decoder, stream::Place};
+use super::hpack::{Decoder, Packed};
+use super::stream::Place;
 
 /// Where a direction stands.
 #[derive(Debug)]
@@ -54,8 +55,55 @@ pub(super) struct Way {
     pub(super) unproven: bool,
 }
 
+/// What stays of a direction while nothing is under way.
+#[derive(Default)]
+pub(super) struct Lasting {
+    table: Packed,
+    at: At,
+    unproven: bool,
+}
+
+/// The [`Phase`]s in which nothing is under way.
+#[derive(Default)]
+enum At {
+    #[default]
+    Start,
+    Frame,
+    Lost,
+}
+
+impl Lasting {
+    /// Bytes of heap.
+    pub(super) fn heap(&self) -> usize {
+        self.table.heap()
+    }
+}
+
 impl Way {
+    /// Of a connection seen from its start.
     pub(super) fn new() -> Self {
-        Self { phase: Phase::Start, decoder: Decoder::new(), block: None, unproven: false }
+        Self::wake(&Lasting::default())
+    }
+
+    /// As it was.
+    pub(super) fn wake(Lasting { table, at, unproven }: &Lasting) -> Self {
+        let phase = match at {
+            At::Start => Phase::Start,
+            At::Frame => Phase::Frame,
+            At::Lost => Phase::Lost,
+        };
+        Self { phase, decoder: Decoder::unpack(table), block: None, unproven: *unproven }
+    }
+
+    /// What stays of it, if nothing is under way.
+    pub(super) fn rest(&self) -> Option<Lasting> {
+        let at = match self.phase {
+            _ if self.block.is_some() => return None,
+            Phase::Start => At::Start,
+            Phase::Frame => At::Frame,
+            Phase::Lost => At::Lost,
+            Phase::Block(_) | Phase::Data(_) | Phase::Skip(_) | Phase::Trial(_) => return None,
+        };
+        Some(Lasting { table: self.decoder.pack(), at, unproven: self.unproven })
     }
 }

@@ -8,6 +8,7 @@ use super::handshake::Capabilities;
 use super::packets::{Front, MAX_PACKET};
 use super::wire::Wire;
 use crate::contract::Malformed;
+use crate::exchange::Outcome;
 
 /// Bytes wanted of each packet of an answer: more than the longest fixed part.
 pub(super) const FRONT: u32 = 48;
@@ -73,6 +74,25 @@ pub(super) struct Format {
     pub(super) metadata: Metadata,
     /// The session's mode is NO_BACKSLASH_ESCAPES, by the newest status.
     pub(super) no_backslash: bool,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Ok,
+    Err(u16),
+    /// Its end was not recognised.
+    Unknown,
+}
+
+impl Ending {
+    pub(super) fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Ok => Some(Outcome::Ok),
+            Self::Err(_) => Some(Outcome::Error),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Whether column counts have a companion that says if definitions follow.

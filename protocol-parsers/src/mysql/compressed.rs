@@ -41,6 +41,11 @@ pub(super) struct Frames {
 }
 
 impl Frames {
+    /// No frame is being received.
+    pub(super) fn between(&self) -> bool {
+        self.stored == 0 && self.unread == 0
+    }
+
     /// Bytes are missing. Gives how many of them are missing from the packets; `None`: nobody knows.
     pub(super) fn skip(&mut self, len: Option<u64>) -> Option<u64> {
         let len = u32::try_from(len?).ok();

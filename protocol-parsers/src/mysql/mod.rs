@@ -49,6 +49,7 @@ use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, Lost, Malformed, Mark, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Output};
+use crate::resting::{Resting, Rests};
 
 /// The table's entry.
 pub static PROTOCOL: Protocol = Protocol {
@@ -59,7 +60,7 @@ pub static PROTOCOL: Protocol = Protocol {
         programs: &["mariadb", "mariadb-dump", "mariadbd", "mysql", "mysqld", "mysqldump"],
     },
     score: score::score,
-    parser: |role| Box::new(Mysql::new(role)),
+    parser: |role| Box::new(Resting::<Mysql>::new(Lasting { role, ..Lasting::default() })),
 };
 
 /// Where the connection stands.
@@ -95,21 +96,68 @@ struct Mysql {
     pairing: Pairing,
 }
 
-impl Mysql {
-    fn new(role: Option<Role>) -> Self {
+/// What of it stays while nothing is under way.
+struct Lasting {
+    role: Option<Role>,
+    /// Commands have begun.
+    begun: bool,
+    lost: [bool; 2],
+    compressed: Option<bool>,
+    told: bool,
+    over: bool,
+    pairing: pairing::Lasting,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
         Self {
-            role,
-            phase: Phase::Start,
-            requests: Lane::new(),
-            responses: Lane::new(),
+            role: None,
+            begun: false,
             lost: [false; 2],
             compressed: Some(false),
             told: true,
+            over: false,
+            pairing: pairing::Lasting::default(),
+        }
+    }
+}
+
+impl Rests for Mysql {
+    type Lasting = Lasting;
+
+    fn rest(&mut self) -> Option<Lasting> {
+        let Self { role, phase, lost, compressed, told, growing, over, .. } = *self;
+        if phase != Phase::Commands || !self.between() || growing.is_some() {
+            return None;
+        }
+        Some(Lasting { role, begun: true, lost, compressed, told, over, pairing: self.pairing.rest()? })
+    }
+
+    fn wake(Lasting { role, begun, lost, compressed, told, over, pairing }: Lasting) -> Self {
+        Self {
+            role,
+            phase: if begun { Phase::Commands } else { Phase::Start },
+            requests: Lane::new(),
+            responses: Lane::new(),
+            lost,
+            compressed,
+            told,
             growing: None,
             frames: Default::default(),
-            over: false,
-            pairing: Pairing::new(),
+            over,
+            pairing: Pairing::new(pairing),
         }
+    }
+
+    fn heap_of(lasting: &Lasting) -> usize {
+        lasting.pairing.heap()
+    }
+}
+
+impl Mysql {
+    /// No message is being received.
+    fn between(&self) -> bool {
+        self.requests.between() && self.responses.between() && self.frames.iter().all(Frames::between)
     }
 
     /// The place in a direction is lost.
@@ -348,7 +396,7 @@ impl Parser for Mysql {
     }
 
     fn tick(&mut self, _now: KernelTime, out: &mut Output) {
-        self.pairing.tick(out);
+        self.pairing.tick(self.between(), out);
     }
 
     fn wants(&self, dir: Direction) -> Wants {

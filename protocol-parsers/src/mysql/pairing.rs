@@ -9,13 +9,13 @@
 
 use std::collections::VecDeque;
 
-use super::answer::{Answer, Then, Walk};
+use super::answer::{Answer, Ending, Then, Walk};
 use super::command::Reply;
 use super::packets::Front;
 use super::session::{Effect, Session};
 use super::waiting::{Command, Waiting, push_number, unpaired};
 use crate::contract::{Malformed, Mark, Role};
-use crate::exchange::{Db, Details, Emitted, Exchange, ExchangeId, Incomplete, Outcome, Output, Side};
+use crate::exchange::{Db, Details, Emitted, Exchange, ExchangeId, Incomplete, Output, Side};
 use crate::trial::{Trial, Verdict};
 
 /// Commands that may wait for their answer: deeper pipelines than connectors build. Beyond, all are given up as `desync`.
@@ -26,25 +26,6 @@ const MAX_HELD: usize = 16;
 
 /// Bytes of waiting and held exchanges above which new ones go without their text.
 const MAX_HEAP: usize = 20 * 1024;
-
-/// How the answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Ok,
-    Err(u16),
-    /// Its end was not recognised.
-    Unknown,
-}
-
-impl Ending {
-    fn outcome(self) -> Option<Outcome> {
-        match self {
-            Self::Ok => Some(Outcome::Ok),
-            Self::Err(_) => Some(Outcome::Error),
-            Self::Unknown => None,
-        }
-    }
-}
 
 /// The queue of one connection, and its session.
 pub(super) struct Pairing {
@@ -71,15 +52,31 @@ pub(super) struct Pairing {
     frame: Option<u8>,
 }
 
+/// What of it stays while nothing waits.
+#[derive(Default)]
+pub(super) struct Lasting {
+    session: Session,
+    trial: Trial,
+    next: u64,
+    gone: u32,
+}
+
+impl Lasting {
+    /// Bytes of heap.
+    pub(super) fn heap(&self) -> usize {
+        self.session.heap()
+    }
+}
+
 impl Pairing {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(Lasting { session, trial, next, gone }: Lasting) -> Self {
         Self {
-            session: Session::new(),
+            session,
             waiting: VecDeque::new(),
             held: Vec::new(),
-            trial: Trial::new(),
-            next: 0,
-            gone: 0,
+            trial,
+            next,
+            gone,
             receiving: false,
             sending: false,
             answering: false,
@@ -88,6 +85,13 @@ impl Pairing {
             uploading: false,
             frame: None,
         }
+    }
+
+    /// What stays, if nothing waits.
+    pub(super) fn rest(&mut self) -> Option<Lasting> {
+        let Self { trial, next, gone, receiving, sending, answering, uploading, .. } = *self;
+        let waits = !self.waiting.is_empty() || !self.held.is_empty() || receiving || sending || answering || uploading;
+        (!waits).then(|| Lasting { session: std::mem::take(&mut self.session), trial, next, gone })
     }
 
     /// Bytes of heap.
@@ -244,7 +248,7 @@ impl Pairing {
     /// A handshake was found: the connection begins here, or its plaintext does, and no command is hidden in front of it.
     pub(super) fn begins(&mut self) {
         if self.waiting.is_empty() && self.held.is_empty() {
-            self.trial = Trial::new();
+            self.trial = Trial::default();
         }
     }
 
@@ -382,15 +386,15 @@ impl Pairing {
         self.give_up_all(why, out);
     }
 
-    /// About a second passed.
-    pub(super) fn tick(&mut self, out: &mut Output) {
+    /// About a second passed. `between`: no message is being received; a part of one that nobody comes to end was no part of one.
+    pub(super) fn tick(&mut self, between: bool, out: &mut Output) {
         if !self.trial.idle() {
             return;
         }
         if self.may_have_ended() && !self.adrift() {
             self.end_silently(out);
         }
-        if self.waiting.is_empty() && self.trial.has_asked() {
+        if self.waiting.is_empty() && self.trial.has_asked() && between {
             self.release(out);
         }
     }

@@ -19,8 +19,8 @@ pub(super) struct Session {
 /// The longest name that is kept; the server's own limit is 64 characters of 4 bytes at most.
 const MAX_NAME: usize = 256;
 
-impl Session {
-    pub(super) fn new() -> Self {
+impl Default for Session {
+    fn default() -> Self {
         Self {
             system: DbSystem::Mysql,
             format: Format::default(),
@@ -29,7 +29,9 @@ impl Session {
             statements: Statements::default(),
         }
     }
+}
 
+impl Session {
     pub(super) fn heap(&self) -> usize {
         self.namespace.as_ref().map_or(0, |name| name.len()) + self.statements.heap()
     }

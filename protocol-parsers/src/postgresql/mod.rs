@@ -28,6 +28,7 @@
 mod answer;
 mod client;
 mod message;
+mod packed;
 mod pairing;
 mod score;
 mod server;
@@ -43,6 +44,7 @@ use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, MAX_REST, Malformed, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Output};
+use crate::resting::{Resting, Rests};
 
 /// The table's entry.
 pub static PROTOCOL: Protocol = Protocol {
@@ -50,10 +52,11 @@ pub static PROTOCOL: Protocol = Protocol {
     side: Role::Client,
     priors: Priors { ports: &[5432, 6432], programs: &["pg_dump", "pgbench", "pgbouncer", "postgres", "psql"] },
     score: score::score,
-    parser: |role| Box::new(Postgresql::new(role)),
+    parser: |role| Box::new(Resting::<Postgresql>::new(Lasting { role, ..Lasting::default() })),
 };
 
 /// Where the client's direction stands.
+#[derive(Clone, Copy)]
 enum Requests {
     /// In a message, of which so many bytes are left.
     Body(u64, Within),
@@ -94,17 +97,50 @@ struct Postgresql {
     fresh: bool,
 }
 
-impl Postgresql {
-    fn new(role: Option<Role>) -> Self {
-        Self {
-            role,
-            requests: Requests::Opening,
-            responses: Responses::Message,
-            pairing: Pairing::new(role.unwrap_or(Role::Client)),
-            fresh: true,
+/// What of it stays while nothing is under way.
+struct Lasting {
+    role: Option<Role>,
+    requests: Requests,
+    /// The place in the server's direction is lost.
+    lost: bool,
+    fresh: bool,
+    pairing: pairing::Lasting,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
+        Self { role: None, requests: Requests::Opening, lost: false, fresh: true, pairing: pairing::Lasting::default() }
+    }
+}
+
+impl Rests for Postgresql {
+    type Lasting = Lasting;
+
+    fn rest(&mut self) -> Option<Lasting> {
+        let Self { role, requests, fresh, .. } = *self;
+        let lost = match &self.responses {
+            Responses::Message => false,
+            Responses::Lost => true,
+            Responses::Body(..) | Responses::Negotiation => return None,
+        };
+        if let Requests::Body(..) = requests {
+            return None;
         }
+        Some(Lasting { role, requests, lost, fresh, pairing: self.pairing.rest()? })
     }
 
+    fn wake(Lasting { role, requests, lost, fresh, pairing }: Lasting) -> Self {
+        let responses = if lost { Responses::Lost } else { Responses::Message };
+        let pairing = Pairing::wake(role.unwrap_or(Role::Client), pairing);
+        Self { role, requests, responses, pairing, fresh }
+    }
+
+    fn heap_of(lasting: &Lasting) -> usize {
+        lasting.pairing.heap()
+    }
+}
+
+impl Postgresql {
     /// Finds out who asks.
     fn settle(&mut self, chunk: &Chunk<'_>) -> Result<Role, Used> {
         let bytes = chunk.bytes;

@@ -60,6 +60,11 @@ impl Statement {
         Self { text, digest, whole, verb: Verb::of(sql) }
     }
 
+    /// The sanitised text, and what it is summed up as.
+    pub(super) fn texts(&self) -> (&str, Option<&str>) {
+        (self.text.str(self.digest.query), self.digest.summary.map(|summary| self.text.str(summary)))
+    }
+
     /// Bytes of heap, itself included.
     pub(super) fn heap(&self) -> usize {
         // The counts of the Arc around it.
@@ -67,10 +72,10 @@ impl Statement {
     }
 }
 
-struct Named {
-    statement: Arc<Statement>,
+pub(super) struct Named {
+    pub(super) statement: Arc<Statement>,
     /// The number of its Parse.
-    parse: u64,
+    pub(super) parse: u64,
 }
 
 impl Named {
@@ -117,6 +122,17 @@ impl Statements {
             + self.portals.capacity() * size_of::<Portal>()
             + self.portals.iter().map(|portal| portal.name.len()).sum::<usize>()
             + self.unnamed.as_ref().map_or(0, |unnamed| unnamed.statement.heap())
+    }
+
+    /// All there are, with their names, that of the unnamed one empty.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], &Named)> {
+        let named = self.named.iter().map(|(name, named)| (&**name, named));
+        self.unnamed.iter().map(|unnamed| (&b""[..], unnamed)).chain(named)
+    }
+
+    /// There is a portal, or something sent is yet to be answered.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.portals.is_empty() || self.parses != self.answered || self.cycles != self.ended
     }
 
     /// A Parse was sent. Until it succeeds, what else is sent by its name is meant for it.

@@ -64,6 +64,9 @@ pub struct Missing {
 /// Losses tried beside those at the edges of calls.
 const LOSSES: usize = 1000;
 
+/// Silences tried: everywhere, then here and there.
+const PAUSES: u64 = 20;
+
 /// Divisions tried.
 const SPLITS: u64 = 100;
 
@@ -73,6 +76,7 @@ impl Proof<'_> {
         for session in [self.session, &self.session.other_end()] {
             let proof = Proof { session, ..*self };
             proof.splits();
+            proof.pauses();
             proof.joins();
             proof.losses();
         }
@@ -81,7 +85,7 @@ impl Proof<'_> {
     /// The exchanges of the whole session, in the order of their requests.
     #[must_use]
     pub fn truth(&self) -> Vec<Facts> {
-        let (feed, _) = self.play((0, 0), None);
+        let (feed, _) = self.play((0, 0), None, &[]);
         self.facts(&feed)
     }
 
@@ -118,6 +122,23 @@ impl Proof<'_> {
         }
     }
 
+    /// However long a connection is silent between two calls, the exchanges are the same: parsers rest meanwhile.
+    pub fn pauses(&self) {
+        let truth = self.truth();
+        for seed in 0..PAUSES {
+            let mut random = Random(seed);
+            let mut feed = Feed::new(self.protocol, (seed % 2 == 0).then_some(self.session.role));
+            for Call { dir, bytes } in &self.session.calls {
+                if seed < 2 || random.chance(30) {
+                    (0..3).for_each(|_| feed.tick());
+                }
+                feed.data(*dir, bytes);
+            }
+            self.close(&mut feed);
+            assert_eq!(list(&self.facts(&feed)), list(&truth), "pauses {seed}");
+        }
+    }
+
     /// Joined at the beginning of each call, and in the middle of some.
     pub fn joins(&self) {
         let truth = self.truth();
@@ -137,10 +158,19 @@ impl Proof<'_> {
     }
 
     fn join(&self, truth: &[Facts], call: usize, byte: usize) {
-        let (feed, _) = self.play((call, byte), None);
         // In its middle, that call is damaged itself.
         let from = call + usize::from(byte > 0);
-        self.check(truth, &feed, from, self.joined, &format!("joined at byte {byte} of call {call}"));
+        for silent in [&[][..], &self.quiet(truth)] {
+            let (feed, _) = self.play((call, byte), None, silent);
+            let what = format!("joined at byte {byte} of call {call}, silent before {silent:?}");
+            self.check(truth, &feed, from, self.joined, &what);
+        }
+    }
+
+    /// The calls before which all that was asked is answered.
+    fn quiet(&self, truth: &[Facts]) -> Vec<usize> {
+        let open = |call: usize| truth.iter().any(|facts| self.begins(facts) < call && self.ends(facts) >= call);
+        (0..self.session.calls.len()).filter(|call| !open(*call)).collect()
     }
 
     /// Without some bytes: around every edge of a call in some sizes, and everywhere at random.
@@ -181,12 +211,16 @@ impl Proof<'_> {
 
     /// Without some bytes.
     pub fn lose(&self, truth: &[Facts], missing: Missing) {
-        let (feed, noticed) = self.play((0, 0), Some(&missing));
-        self.check(truth, &feed, noticed + 1, self.lost, &format!("{missing:?}"));
+        for silent in [&[][..], &self.quiet(truth)] {
+            let (feed, noticed) = self.play((0, 0), Some(&missing), silent);
+            let what = format!("{missing:?}, silent before {silent:?}");
+            self.check(truth, &feed, noticed + 1, self.lost, &what);
+        }
     }
 
-    /// Plays the session from a byte of a call on, with what is missing; gives also the last call at which that was noticed.
-    fn play(&self, (from, skip): (usize, usize), missing: Option<&Missing>) -> (Feed, usize) {
+    /// Plays the session from a byte of a call on, with what is missing, silent for some seconds before some calls; gives also the
+    /// last call at which what is missing was noticed.
+    fn play(&self, (from, skip): (usize, usize), missing: Option<&Missing>, silent: &[usize]) -> (Feed, usize) {
         let mut feed = Feed::new(self.protocol, Some(self.session.role));
         let calls = &self.session.calls;
         if (from, skip) != (0, 0) {
@@ -199,6 +233,9 @@ impl Proof<'_> {
         }
         let (mut at, mut unsaid, mut noticed) = ([0, 0], 0, from);
         for (index, call) in calls.iter().enumerate().skip(from) {
+            if silent.contains(&index) {
+                (0..3).for_each(|_| feed.tick());
+            }
             let bytes = &call.bytes[if index == from { skip } else { 0 }..];
             let position = &mut at[call.dir.index()];
             let (start, end) = (*position, *position + bytes.len());
@@ -281,15 +318,23 @@ impl Proof<'_> {
         }
     }
 
-    /// Those that must be right, if something was wrong before `call`.
-    fn healed(&self, truth: &[Facts], call: usize, heals: Heals) -> std::ops::Range<usize> {
+    /// The call in which an exchange begins.
+    fn begins(&self, facts: &Facts) -> usize {
+        self.session.call_of(self.session.role.requests(), facts.request.first)
+    }
+
+    /// That in which it ends.
+    fn ends(&self, facts: &Facts) -> usize {
         let requests = self.session.role.requests();
-        let begins = |facts: &Facts| self.session.call_of(requests, facts.request.first);
-        let ends = |facts: &Facts| match &facts.response {
+        match &facts.response {
             Some(response) => self.session.call_of(requests.opposite(), response.last),
             None => self.session.call_of(requests, facts.request.last),
-        };
-        let behind = |(index, facts): (usize, &Facts)| (begins(facts) >= call).then_some(index);
+        }
+    }
+
+    /// Those that must be right, if something was wrong before `call`.
+    fn healed(&self, truth: &[Facts], call: usize, heals: Heals) -> std::ops::Range<usize> {
+        let behind = |(index, facts): (usize, &Facts)| (self.begins(facts) >= call).then_some(index);
         let first = match heals {
             Heals::Unpromised => None,
             Heals::Exchanges(n) => truth.iter().enumerate().filter_map(behind).nth(n - 1),
@@ -297,7 +342,7 @@ impl Proof<'_> {
                 .iter()
                 .enumerate()
                 .filter_map(behind)
-                .filter(|index| truth[..*index].iter().all(|older| ends(older) < begins(&truth[*index])))
+                .filter(|index| truth[..*index].iter().all(|older| self.ends(older) < self.begins(&truth[*index])))
                 .nth(n - 1),
         };
         first.unwrap_or(truth.len())..truth.len()

@@ -17,8 +17,9 @@ const MAX_SHOWN: usize = 256;
 const MAX_TEXT: usize = 1024;
 
 /// Which commands are answered from a `CLIENT REPLY` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ReplyMode {
+    #[default]
     On,
     Off,
     /// All but the next one.
@@ -64,20 +65,20 @@ enum Class {
 }
 
 impl Reading {
-    pub(super) fn new(word: &[u8], arguments: u32, text: &mut Vec<u8>) -> Self {
+    pub(super) fn new(word: &[u8], arguments: u32, text: &mut String) -> Self {
         let known = find(word);
         // A word that no command can have is not shown: it may be anything.
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
         let upper;
         let shown = match known {
-            Some(command) => command.word.as_bytes(),
+            Some(command) => command.word,
             None if word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(plain) => {
                 upper = Word::new(word);
-                upper.as_ref().map(Word::bytes).unwrap_or_default()
+                upper.as_ref().and_then(|word| std::str::from_utf8(word.bytes()).ok()).unwrap_or_default()
             }
-            None => &[],
+            None => "",
         };
-        text.extend_from_slice(shown);
+        text.push_str(shown);
         Self {
             command: known.unwrap_or(&table::UNKNOWN),
             arguments,
@@ -95,7 +96,7 @@ impl Reading {
     }
 
     /// Reads an inline command whole.
-    pub(super) fn line(line: &[u8], text: &mut Vec<u8>) -> Self {
+    pub(super) fn line(line: &[u8], text: &mut String) -> Self {
         let mut words = words(line);
         let word = words.next().flatten().unwrap_or_default();
         let arguments = u32::try_from(self::words(line).count()).unwrap_or(u32::MAX).saturating_sub(1);
@@ -104,7 +105,7 @@ impl Reading {
             let class = reading.class();
             match word.filter(|word| word.len() <= MAX_SHOWN) {
                 Some(word) => reading.argument(class, word, text),
-                None => reading.append(b"?", text),
+                None => reading.append("?", text),
             }
             reading.passed();
         }
@@ -134,7 +135,7 @@ impl Reading {
     ///
     /// # Errors
     /// [`Malformed`] where no argument begins.
-    pub(super) fn run(&mut self, bytes: &[u8], text: &mut Vec<u8>) -> Result<usize, Malformed> {
+    pub(super) fn run(&mut self, bytes: &[u8], text: &mut String) -> Result<usize, Malformed> {
         let mut at = 0;
         while self.left > 0 {
             let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { break };
@@ -160,7 +161,7 @@ impl Reading {
                     self.passed();
                 }
                 None => {
-                    self.append(b"?", text);
+                    self.append("?", text);
                     self.value = Walk::bytes(len + 2);
                     at += start;
                 }
@@ -200,24 +201,24 @@ impl Reading {
         }
     }
 
-    fn argument(&mut self, class: Class, argument: &[u8], text: &mut Vec<u8>) {
+    fn argument(&mut self, class: Class, argument: &[u8], text: &mut String) {
         if self.show > 0 {
             self.show -= 1;
             // What a count announced is not described by `each`.
             self.read = self.read.wrapping_sub(1);
         }
         match class {
-            Class::Mask => self.append(b"?", text),
+            Class::Mask => self.append("?", text),
             Class::Show => self.show(argument, text),
             Class::Count | Class::Index => match number(argument) {
-                Some(number) => {
+                Some((number, argument)) => {
                     self.append(argument, text);
                     match class {
                         Class::Count => self.show = number.min(self.left.saturating_sub(1)),
                         _ => self.index = Some(number),
                     }
                 }
-                None => self.append(b"?", text),
+                None => self.append("?", text),
             },
             Class::Procedure => {
                 let start = self.text + 1;
@@ -227,76 +228,94 @@ impl Reading {
                 }
             }
             Class::Streams if argument.eq_ignore_ascii_case(b"streams") => {
-                self.append(b"STREAMS", text);
+                self.append("STREAMS", text);
                 self.show = self.left.saturating_sub(1) / 2;
             }
-            Class::Streams => self.append(b"?", text),
+            Class::Streams => self.append("?", text),
             Class::Mode => {
                 self.reply_mode = [(ReplyMode::On, "on"), (ReplyMode::Off, "off"), (ReplyMode::Skip, "skip")]
                     .into_iter()
                     .find_map(|(mode, name)| argument.eq_ignore_ascii_case(name.as_bytes()).then_some(mode));
-                self.append(b"?", text);
+                self.append("?", text);
             }
             Class::Word => {
                 let joined = Word::join(self.command.word, argument);
                 match joined.as_ref().and_then(|word| find(word.bytes())) {
                     Some(command) => {
-                        let word = command.word.as_bytes().get(usize::from(self.operation) + 1..).unwrap_or_default();
+                        let word = command.word.get(usize::from(self.operation) + 1..).unwrap_or_default();
                         self.append(word, text);
                         self.command = command;
                         self.operation = u8::try_from(command.word.len()).unwrap_or(0);
                         // `passed` makes it 0.
                         self.read = usize::MAX;
                     }
-                    None => self.append(b"?", text),
+                    None => self.append("?", text),
                 }
             }
         }
     }
 
-    fn append(&mut self, word: &[u8], text: &mut Vec<u8>) {
+    fn append(&mut self, word: &str, text: &mut String) {
         let room = MAX_TEXT.saturating_sub(usize::from(self.text));
         if self.operation == 0 || !self.whole {
             return;
         }
         let before = text.len();
-        text.push(b' ');
+        text.push(' ');
         if word.len() < room {
-            text.extend_from_slice(word);
+            text.push_str(word);
         } else {
             self.whole = false;
-            text.extend_from_slice(b"...");
+            text.push_str("...");
         }
         self.text = self.text.saturating_add(u16::try_from(text.len() - before).unwrap_or(u16::MAX));
     }
 
     /// A key as redis-cli would take it.
-    fn show(&mut self, key: &[u8], text: &mut Vec<u8>) {
-        if !key.is_empty() && key.iter().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(byte)) {
+    fn show(&mut self, key: &[u8], text: &mut String) {
+        if !key.is_empty()
+            && key.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true))
+            && let Ok(key) = std::str::from_utf8(key)
+        {
             return self.append(key, text);
         }
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        quoted.push(b'"');
+        let mut quoted = String::with_capacity(key.len() + 2);
+        quoted.push('"');
         for part in key.utf8_chunks() {
             for letter in part.valid().chars() {
                 match letter {
-                    '"' | '\\' => quoted.extend([b'\\', letter as u8]),
-                    '\n' => quoted.extend(b"\\n"),
-                    '\r' => quoted.extend(b"\\r"),
-                    '\t' => quoted.extend(b"\\t"),
-                    letter if letter.is_control() => quoted.extend(format!("\\x{:02x}", u32::from(letter)).bytes()),
-                    letter => quoted.extend(letter.encode_utf8(&mut [0; 4]).bytes()),
+                    '"' | '\\' => quoted.extend(['\\', letter]),
+                    '\n' => quoted.push_str("\\n"),
+                    '\r' => quoted.push_str("\\r"),
+                    '\t' => quoted.push_str("\\t"),
+                    letter if letter.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(letter))),
+                    letter => quoted.push(letter),
                 }
             }
-            part.invalid().iter().for_each(|byte| quoted.extend(format!("\\x{byte:02x}").bytes()));
+            part.invalid().iter().for_each(|byte| quoted.push_str(&format!("\\x{byte:02x}")));
         }
-        quoted.push(b'"');
+        quoted.push('"');
         self.append(&quoted, text);
     }
 }
 
-fn number(bytes: &[u8]) -> Option<u32> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+/// Bytes of keys that are shown as they are.
+static PLAIN: [bool; 256] = plain();
+
+#[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated while compiling")]
+const fn plain() -> [bool; 256] {
+    let (mut plain, mut byte) = ([false; 256], 0);
+    while byte < plain.len() {
+        plain[byte] = (byte as u8).is_ascii_graphic() && !matches!(byte as u8, b'"' | b'\'' | b'\\');
+        byte += 1;
+    }
+    plain
+}
+
+/// Decimal digits, and what they stand for.
+fn number(bytes: &[u8]) -> Option<(u32, &str)> {
+    let digits = std::str::from_utf8(bytes).ok()?;
+    Some((digits.parse().ok()?, digits))
 }
 
 #[cfg(test)]
@@ -305,7 +324,7 @@ mod tests {
 
     /// The text of a command given as words.
     fn text(words: &[&str]) -> String {
-        let mut text = Vec::new();
+        let mut text = String::new();
         let (word, arguments) = words.split_first().expect("a word");
         let mut reading = Reading::new(word.as_bytes(), arguments.len() as u32, &mut text);
         let bytes: Vec<u8> =
@@ -313,7 +332,7 @@ mod tests {
         assert_eq!(reading.run(&bytes, &mut text), Ok(bytes.len()));
         assert!(reading.is_over());
         assert_eq!(usize::from(reading.text), text.len());
-        String::from_utf8(text).expect("text")
+        text
     }
 
     #[test]
@@ -360,10 +379,10 @@ mod tests {
     #[test]
     fn inline_commands_are_lines_of_words() {
         let line = |line: &str| {
-            let mut text = Vec::new();
+            let mut text = String::new();
             let reading = Reading::line(line.as_bytes(), &mut text);
             assert!(reading.is_over());
-            String::from_utf8(text).expect("text")
+            text
         };
         assert_eq!(line("set key  value"), "SET key ?");
         assert_eq!(line("SET key \"a \\\" value\" EX 10"), "SET key ? ? ?");

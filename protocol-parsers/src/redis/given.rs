@@ -1,7 +1,7 @@
 //! What is given out: exchanges made of commands, and what is taken back when a reply was another's.
 
 use super::lookup;
-use super::pairing::Asked;
+use super::waiting::Asked;
 use crate::contract::{KernelTime, Role};
 use crate::exchange::{
     Db, DbSystem, Details, Emitted, Exchange, ExchangeId, Incomplete, IncompleteSet, Output, Shape, Side, Text,
@@ -26,27 +26,24 @@ pub(super) fn exchange(
     id: ExchangeId,
     role: Role,
     asked: &Asked,
-    shown: &[u8],
-    code: &[u8],
+    shown: &str,
+    code: &str,
     database: Option<u32>,
 ) -> Box<Exchange> {
     let mut db = Db::new(DbSystem::Redis);
     let procedure = asked.procedure.and_then(|(start, end)| shown.get(usize::from(start)..usize::from(end)));
-    let (digit, digits);
-    let index = match database.map(|index| (u8::try_from(index), index)) {
-        Some((Ok(one @ 0..=9), _)) => {
-            digit = [b'0' + one];
-            &digit
-        }
-        Some((_, index)) => {
+    let digits;
+    let index = match database {
+        Some(index @ 0..=9) => "0123456789".get(index as usize..=index as usize).unwrap_or_default(),
+        Some(index) => {
             digits = index.to_string();
-            digits.as_bytes()
+            &digits
         }
-        None => &[],
+        None => "",
     };
-    let query = if asked.operation > 0 { shown } else { &[] };
+    let query = if asked.operation > 0 { shown } else { "" };
     let (text, [query, procedure_at, code_at, index_at]) =
-        Text::of([query, procedure.unwrap_or_default(), code, index]);
+        Text::joined([query, procedure.unwrap_or_default(), code, index]);
     if asked.operation > 0 {
         db.operation = Some(query.first(u32::from(asked.operation)));
         // Arguments that were not seen are not known to be none.

@@ -38,11 +38,16 @@ pub(super) fn find(word: &[u8]) -> Option<&'static Command> {
     let mut slot = hash(word);
     loop {
         let command = COMMANDS.get(usize::from(INDEX.get(slot)?.checked_sub(1)?))?;
-        if command.word.as_bytes().eq_ignore_ascii_case(word) {
+        if is(command.word.as_bytes(), word) {
             return Some(command);
         }
         slot = (slot + 1) % SLOTS;
     }
+}
+
+/// Whether a word as sent is this one, which is in upper case.
+fn is(upper: &[u8], word: &[u8]) -> bool {
+    upper.len() == word.len() && upper.iter().zip(word).all(|(upper, byte)| *upper == byte.to_ascii_uppercase())
 }
 
 /// A word in upper case, if it is short enough for the table.

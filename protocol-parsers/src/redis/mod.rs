@@ -37,19 +37,22 @@ mod subscriptions;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use command::ReplyMode;
-use pairing::{Answer, Pairing};
+use pairing::Pairing;
 use reply::{Reply, Start, Told, Watch};
 use requests::{Requests, Seen};
 use resp::{Blind, Walk};
 use subscriptions::Subscriptions;
 use table::{Effect, replies};
+use waiting::Answer;
 
 use crate::contract::{
     Chunk, Close, Direction, Hole, KernelTime, Malformed, Mark, Parser, Priors, Protocol, Role, Used, Wants,
 };
 use crate::exchange::{Incomplete, Next, Output};
+use crate::resting::{Resting, Rests};
 
 /// The table's entry.
 pub static PROTOCOL: Protocol = Protocol {
@@ -68,14 +71,14 @@ pub static PROTOCOL: Protocol = Protocol {
         ],
     },
     score: score::score,
-    parser: |role| Box::new(Redis::new(role)),
+    parser: |role| Box::new(Resting::<Redis>::new(Lasting { role, ..Lasting::default() })),
 };
 
 /// Whose a reply is.
 #[derive(Clone, Copy, Debug)]
 enum Whose {
     /// The oldest command's. `resp3`: of a type that only RESP3 has.
-    Front { effect: Effect, answer: Answer, resp3: bool },
+    Front { effect: Effect, resp3: bool },
     /// A confirmation for the oldest command.
     Confirms(Told),
     /// Out of band; of subscriptions that may end.
@@ -109,19 +112,50 @@ struct Redis {
     subscriptions: Subscriptions,
 }
 
-impl Redis {
-    fn new(role: Option<Role>) -> Self {
+/// What of it stays while nothing is under way.
+#[derive(Default)]
+struct Lasting {
+    role: Option<Role>,
+    /// The places in the directions.
+    lost: [bool; 2],
+    mode: ReplyMode,
+    resp3: bool,
+    subscriptions: Subscriptions,
+    pairing: pairing::Lasting,
+}
+
+impl Rests for Redis {
+    type Lasting = Lasting;
+
+    fn rest(&mut self) -> Option<Lasting> {
+        let Self { role, mode, resp3, subscriptions, .. } = *self;
+        let lost = match (&self.requests, &self.responses) {
+            (Requests::Reading(_), _) | (_, Responses::Attribute { .. } | Responses::Reply { .. }) => return None,
+            (_, Responses::Start { attribute: Some(_) }) => return None,
+            (requests, responses) => [matches!(requests, Requests::Lost), matches!(responses, Responses::Lost)],
+        };
+        let pairing = self.pairing.rest()?;
+        Some(Lasting { role, lost, mode, resp3, subscriptions, pairing })
+    }
+
+    fn wake(Lasting { role, lost: [asked, answered], mode, resp3, subscriptions, pairing }: Lasting) -> Self {
         Self {
             role,
-            requests: Requests::Start,
-            responses: Responses::Start { attribute: None },
-            pairing: Pairing::new(),
-            mode: ReplyMode::On,
-            resp3: false,
-            subscriptions: Subscriptions::default(),
+            requests: if asked { Requests::Lost } else { Requests::Start },
+            responses: if answered { Responses::Lost } else { Responses::Start { attribute: None } },
+            pairing: Pairing::new(pairing),
+            mode,
+            resp3,
+            subscriptions,
         }
     }
 
+    fn heap_of(_: &Lasting) -> usize {
+        0
+    }
+}
+
+impl Redis {
     fn responses(&mut self, role: Role, chunk: &Chunk<'_>, out: &mut Output) -> Result<Used, Malformed> {
         self.pairing.turned();
         let mut at = 0;
@@ -233,7 +267,7 @@ impl Redis {
             };
             if !more {
                 // The confirmations whose number was not known are over.
-                self.pairing.answer_ends(role, &Answer::default(), false, out);
+                self.pairing.answer_ends(role, None, false, out);
             }
         }
         let front = self.pairing.front();
@@ -277,7 +311,7 @@ impl Redis {
         }
         let answer = Answer { batch: reply.elements.filter(|_| effect == Effect::Exec), ..answer };
         self.pairing.answer_begins(first, answer, out);
-        Whose::Front { effect, answer, resp3: reply.resp3 }
+        Whose::Front { effect, resp3: reply.resp3 }
     }
 
     /// The reply that is being read ended. Whether the connection leaves Redis.
@@ -291,12 +325,11 @@ impl Redis {
     fn replied(&mut self, role: Role, whose: Whose, watch: Watch, out: &mut Output) -> bool {
         let count = if let Watch::Subscriptions { count, .. } = watch { count } else { None };
         match whose {
-            Whose::Front { effect, answer, resp3 } => {
+            Whose::Front { effect, resp3 } => {
                 let failed = if let Watch::Errors(error) = watch { error } else { None };
-                let answer = Answer { error: answer.error.or(failed), ..answer };
-                self.pairing.answer_ends(role, &answer, false, out);
+                let done = self.pairing.answer_ends(role, failed, false, out);
                 match effect {
-                    _ if answer.error.is_some() || answer.queued => {}
+                    _ if !done => {}
                     Effect::Hello => self.resp3 = resp3,
                     Effect::Reset => {
                         self.resp3 = false;
@@ -318,7 +351,7 @@ impl Redis {
                     (0, Told::Unsubscribed(family)) => count != Some(0) && self.subscriptions.of(family) != Some(0),
                     (left, _) => left > 1,
                 };
-                self.pairing.answer_ends(role, &Answer::default(), left, out);
+                self.pairing.answer_ends(role, None, left, out);
             }
             Whose::Push(Some(told)) => self.subscriptions.told(told, count),
             Whose::Push(None) | Whose::Monitor | Whose::Nobody => {}

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use super::given::{exchange, unpaired};
 use super::reply::Code;
 use super::table::{Effect, replies};
+use super::waiting::{Answer, Asked, Entry, Fate, Waiting};
 use crate::contract::{Mark, Role};
 use crate::exchange::{Details, Emitted, Exchange, ExchangeId, Incomplete, Outcome, Output, Shape, Side};
 
@@ -48,67 +49,11 @@ enum Trust {
     },
 }
 
-/// A command that was read to its end, or as far as it was seen.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) first: Mark,
-    pub(super) last: Mark,
-    pub(super) bytes: u64,
-    /// Bytes of its text, the newest in the buffer.
-    pub(super) text: u16,
-    pub(super) operation: u8,
-    pub(super) procedure: Option<(u16, u16)>,
-    pub(super) effect: Effect,
-    /// What it may be answered with, of [`replies`].
-    pub(super) replies: u8,
-    /// The table has it.
-    pub(super) known: bool,
-    /// Replies to come: confirmations of subscriptions; 0: until something else comes.
-    pub(super) answers: u32,
-    /// The argument of `SELECT`.
-    pub(super) index: Option<u32>,
-    pub(super) flaw: Option<Incomplete>,
-}
-
-impl Asked {
-    /// Takes its text away.
-    fn unname(&mut self) {
-        (self.operation, self.text, self.procedure) = (0, 0, None);
-    }
-}
-
-/// One command in the queue.
-#[derive(Debug)]
-struct Waiting {
-    id: ExchangeId,
-    asked: Asked,
-    /// Nothing was lost in front of it.
-    sure: bool,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Known(Waiting),
-    /// So many replies to commands that were given out already.
-    Told(u64),
-}
-
-/// What a reply said.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Answer {
-    /// It was an error.
-    pub(super) error: Option<Code>,
-    /// `+QUEUED`: the command is executed later.
-    pub(super) queued: bool,
-    /// Results in the reply to `EXEC`.
-    pub(super) batch: Option<u64>,
-}
-
 /// The queue of one connection.
 pub(super) struct Pairing {
     queue: VecDeque<Entry>,
     /// Texts of the queue's known commands, then that of the command being read.
-    pub(super) texts: Vec<u8>,
+    pub(super) texts: String,
     /// Where the first one begins.
     read: usize,
     #[expect(clippy::vec_box, reason = "they leave in their boxes")]
@@ -133,25 +78,48 @@ pub(super) struct Pairing {
     active: bool,
 }
 
+/// What of it stays while nothing waits.
+pub(super) struct Lasting {
+    trust: Trust,
+    next: u64,
+    database: Option<u32>,
+    select_queued: bool,
+    multiplexed: bool,
+    turned: bool,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
+        // "New connections always use the database 0."
+        Self { trust: Trust::Sure, next: 0, database: Some(0), select_queued: false, multiplexed: false, turned: false }
+    }
+}
+
 impl Pairing {
-    /// `new connections are on database 0`.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(Lasting { trust, next, database, select_queued, multiplexed, turned }: Lasting) -> Self {
         Self {
             queue: VecDeque::new(),
-            texts: Vec::new(),
+            texts: String::new(),
             read: 0,
             held: Vec::new(),
             monitor: None,
-            trust: Trust::Sure,
-            next: 0,
+            trust,
+            next,
             answer: None,
             said: Answer::default(),
-            database: Some(0),
-            select_queued: false,
-            multiplexed: false,
-            turned: false,
+            database,
+            select_queued,
+            multiplexed,
+            turned,
             active: false,
         }
+    }
+
+    /// What stays, if nothing waits.
+    pub(super) fn rest(&self) -> Option<Lasting> {
+        let Self { trust, next, database, select_queued, multiplexed, turned, .. } = *self;
+        let waits = !self.queue.is_empty() || !self.held.is_empty() || self.monitor.is_some() || self.answer.is_some();
+        (!waits).then_some(Lasting { trust, next, database, select_queued, multiplexed, turned })
     }
 
     /// Bytes of heap.
@@ -248,7 +216,7 @@ impl Pairing {
         if !asked.known {
             asked.unname();
         }
-        let mut exchange = exchange(id, role, &asked, self.texts.get(start..).unwrap_or_default(), b"", None);
+        let mut exchange = exchange(id, role, &asked, self.texts.get(start..).unwrap_or_default(), "", None);
         match why {
             Some(why) => exchange.incomplete.insert(why),
             None => exchange.shape = Shape::OneWay,
@@ -279,14 +247,20 @@ impl Pairing {
         }
     }
 
-    /// It ended. With a confirmation of which more are to come, only one of them.
-    pub(super) fn answer_ends(&mut self, role: Role, answer: &Answer, more: bool, out: &mut Output) {
+    /// It ended. `failed`: with this error among its elements. `more`: this was one confirmation, of which more are to come.
+    /// Whether what was asked for is done.
+    pub(super) fn answer_ends(&mut self, role: Role, failed: Option<Code>, more: bool, out: &mut Output) -> bool {
+        if failed.is_some() && self.said.error.is_none() {
+            self.said.error = failed;
+        }
+        let done = self.said.error.is_none() && !self.said.queued;
         match self.queue.front_mut() {
             Some(Entry::Told(left @ 2..)) => *left -= 1,
             Some(Entry::Known(waiting)) if more => waiting.asked.answers = waiting.asked.answers.saturating_sub(1),
-            Some(_) => self.finish(role, answer, None, out),
+            Some(_) => self.finish(role, None, out),
             None => {}
         }
+        done
     }
 
     /// Confirmations that the oldest command still waits for; 0: not known how many.
@@ -298,21 +272,27 @@ impl Pairing {
     }
 
     /// The oldest command is done.
-    fn finish(&mut self, role: Role, answer: &Answer, why: Option<Incomplete>, out: &mut Output) {
-        let Some(Entry::Known(Waiting { id, mut asked, sure })) = self.queue.pop_front() else { return };
+    fn finish(&mut self, role: Role, why: Option<Incomplete>, out: &mut Output) {
+        // What it has said of another is of no use to a command without an answer.
+        let answer = if self.answer.is_some() { &self.said } else { &Answer::default() };
+        let Some(Entry::Known(Waiting { id, asked, sure })) = self.queue.front_mut() else {
+            self.queue.pop_front();
+            return;
+        };
+        let (id, sure) = (*id, *sure);
         let side = self.answer.take();
         let end = self.read + usize::from(asked.text);
-        let code = answer.error.as_ref().map(Code::bytes).unwrap_or_default();
+        let code = answer.error.as_ref().map(Code::str).unwrap_or_default();
         let answered = side.is_some() && why.is_none();
         // Cut short, but for a transaction its beginning says whether it failed.
         let known = answered || asked.effect != Effect::Exec || answer.error.is_some();
         // What the server took for a command is one; nothing of what may be anything else.
         let named = asked.known || side.is_some() && answer.error.is_none();
-        let text = if named { self.texts.get(self.read..end).unwrap_or_default() } else { &[] };
+        let text = if named { self.texts.get(self.read..end).unwrap_or_default() } else { "" };
         if !named {
             asked.unname();
         }
-        let mut exchange = exchange(id, role, &asked, text, code, self.database);
+        let mut exchange = exchange(id, role, asked, text, code, self.database);
         self.read = end;
         exchange.response = side;
         if side.is_some() {
@@ -332,9 +312,17 @@ impl Pairing {
         if let Some(why) = why {
             exchange.incomplete.insert(why);
         }
-        self.selected(&asked, answer, answered);
+        let (effect, index) = (asked.effect, asked.index);
+        let fate = match answer {
+            _ if !answered => Fate::Unknown,
+            Answer { error: Some(_), .. } => Fate::Failed,
+            Answer { queued: true, .. } => Fate::Queued,
+            Answer { .. } => Fate::Done,
+        };
+        self.queue.pop_front();
+        self.selected(effect, index, fate);
         self.tidy();
-        if asked.effect == Effect::Monitor && sure && answered && answer.error.is_none() && !answer.queued {
+        if effect == Effect::Monitor && sure && fate == Fate::Done {
             exchange.shape = Shape::Stream;
             self.monitor = Some(exchange);
         } else if sure {
@@ -346,17 +334,15 @@ impl Pairing {
         }
     }
 
-    /// What a command and its answer say of the selected database.
-    fn selected(&mut self, asked: &Asked, answer: &Answer, answered: bool) {
-        let ok = answered && answer.error.is_none();
-        match asked.effect {
-            Effect::Select if !answered => self.database = None,
-            Effect::Select if answer.queued => self.select_queued = true,
-            Effect::Select if ok => self.database = asked.index,
-            Effect::Reset if !answered => self.database = None,
-            Effect::Reset if ok => (self.database, self.select_queued) = (Some(0), false),
+    /// What a command and its fate say of the selected database. `index`: the one it asked for.
+    fn selected(&mut self, effect: Effect, index: Option<u32>, fate: Fate) {
+        match (effect, fate) {
+            (Effect::Select | Effect::Reset, Fate::Unknown) => self.database = None,
+            (Effect::Select, Fate::Queued) => self.select_queued = true,
+            (Effect::Select, Fate::Done) => self.database = index,
+            (Effect::Reset, Fate::Done | Fate::Queued) => (self.database, self.select_queued) = (Some(0), false),
             // Whether what was queued succeeded is not looked at.
-            Effect::Exec if std::mem::take(&mut self.select_queued) => self.database = None,
+            (Effect::Exec, _) if std::mem::take(&mut self.select_queued) => self.database = None,
             _ => {}
         }
     }
@@ -417,14 +403,11 @@ impl Pairing {
                     self.queue.pop_front();
                 }
                 Entry::Known(waiting) => {
-                    let supposed = !waiting.sure;
-                    waiting.sure = true;
-                    if supposed {
+                    if !std::mem::replace(&mut waiting.sure, true) {
                         // What began may be another's.
                         self.answer = None;
                     }
-                    let said = if self.answer.is_some() { self.said } else { Answer::default() };
-                    self.finish(role, &said, Some(why), out);
+                    self.finish(role, Some(why), out);
                 }
             }
         }
@@ -470,12 +453,8 @@ impl Pairing {
         if std::mem::take(&mut self.active) {
             return;
         }
-        if self.queue.is_empty() && !reading {
-            if matches!(self.trust, Trust::Trial { asked: true, .. }) {
-                self.release(out);
-            }
-            (self.queue, self.texts) = Default::default();
-            self.held.shrink_to_fit();
+        if self.queue.is_empty() && !reading && matches!(self.trust, Trust::Trial { asked: true, .. }) {
+            self.release(out);
         }
     }
 

@@ -41,8 +41,8 @@ impl Code {
     }
 
     /// Empty: not known.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    pub(super) fn str(&self) -> &str {
+        self.bytes.get(..usize::from(self.len)).and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default()
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
             ("!21\r\nSYNTAX invalid syntax\r\n", "SYNTAX"),
             ("-NOSCRIPT\r\n", "NOSCRIPT"),
         ] {
-            assert_eq!(reply(line.as_bytes()).error.expect("an error").bytes(), code.as_bytes(), "{line}");
+            assert_eq!(reply(line.as_bytes()).error.expect("an error").str(), code, "{line}");
         }
     }
 

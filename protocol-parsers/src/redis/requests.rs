@@ -4,8 +4,8 @@
 
 use super::command::{Reading, ReplyMode};
 use super::head::{self, Head};
-use super::pairing::Asked;
 use super::table::Effect;
+use super::waiting::Asked;
 use super::{Redis, Responses};
 use crate::contract::{Chunk, Malformed, Mark, Role, Used};
 use crate::exchange::{ExchangeId, Incomplete, Output};

@@ -77,7 +77,7 @@ fn asks(bytes: &[u8]) -> Asks {
     match head::head(bytes) {
         Head::Array { word, .. } if word.eq_ignore_ascii_case(b"REPLCONF") => Asks::Replica,
         Head::Array { word, arguments, len } => {
-            let mut text = Vec::new();
+            let mut text = String::new();
             let mut reading = command::Reading::new(word, arguments, &mut text);
             let known = !reading.command.word.is_empty();
             match reading.run(bytes.get(len..).unwrap_or_default(), &mut text) {
@@ -100,7 +100,7 @@ fn asks(bytes: &[u8]) -> Asks {
 
 /// Whether a reply is of a kind that the first command is answered with.
 fn fits(asked: &[u8], reply: &reply::Reply<'_>, asks: Asks) -> bool {
-    let mut text = Vec::new();
+    let mut text = String::new();
     let (command, line) = match head::head(asked) {
         Head::Array { word, arguments, .. } => (command::Reading::new(word, arguments, &mut text).command, false),
         Head::Inline { line, .. } => (command::Reading::line(line, &mut text).command, true),

@@ -74,6 +74,12 @@ fn last(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |eight, byte| eight << 8 | u64::from(*byte))
 }
 
+/// Where the bytes of a word end that stand there.
+pub(super) fn word_end(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| class(*byte) > Class::Dollar).unwrap_or(rest.len())
+}
+
 /// Which bytes belong to a word (letters, digits, `_`, `$` and high bytes): one bit each for 64 bytes from a place on. To look
 /// at a bit again is faster than to look at a byte, for no byte of a word need be known to find the next.
 #[derive(Clone, Copy)]
@@ -99,6 +105,16 @@ impl Words {
             }
         }
         self.far_end(bytes, at)
+    }
+
+    /// The same, with the dots and names that follow.
+    #[inline(always)]
+    pub(super) fn names_end(&mut self, bytes: &[u8], at: usize) -> usize {
+        let mut end = self.end(bytes, at);
+        while bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(|after| class(*after) == Class::Letter) {
+            end = self.end(bytes, end + 1);
+        }
+        end
     }
 
     #[inline(never)]
@@ -149,15 +165,19 @@ pub(super) enum Escapes {
     Unknown { whole: bool },
 }
 
+/// Behind the quote that ends what begins at `open` whatever the escapes are: no backslash stands before it, and it is not doubled.
+#[inline(always)]
+pub(super) fn plain_string_end(bytes: &[u8], open: usize) -> Option<usize> {
+    let quote = *bytes.get(open)?;
+    let inside = bytes.get(open + 1..)?;
+    let len = swar::either(inside, quote, b'\\')?;
+    (inside.get(len) == Some(&quote) && inside.get(len + 1) != Some(&quote)).then_some(open + len + 2)
+}
+
 /// Behind the quote that ends what begins at `open`; `None`: there is none, or which it is cannot be told. `foreign`: the bytes
 /// are of an encoding that is not known.
-#[inline]
 pub(super) fn string_end(bytes: &[u8], open: usize, escapes: Escapes, foreign: bool) -> Option<usize> {
-    let quote = *bytes.get(open)?;
-    // Without a backslash before its first quote, and with one quote there, it ends whatever the escapes are.
-    let at = open + 1 + swar::either(bytes.get(open + 1..)?, quote, b'\\')?;
-    let plain = bytes.get(at) == Some(&quote) && bytes.get(at + 1) != Some(&quote);
-    if plain { Some(at + 1) } else { escaped_end(bytes, open, quote, escapes, foreign) }
+    plain_string_end(bytes, open).or_else(|| escaped_end(bytes, open, *bytes.get(open)?, escapes, foreign))
 }
 
 #[inline(never)]
@@ -221,7 +241,12 @@ pub(super) fn number_end(bytes: &[u8], start: usize) -> usize {
     if bytes.get(at) == Some(&b'.') {
         at += 1 + leading_digits(eight(bytes, at + 1));
     }
-    if bytes.get(at).is_some_and(of_number) { long_number_end(bytes, digits, at) } else { at }
+    // Most are followed by a space, a comma or a bracket, which come before all that belongs to a number.
+    if bytes.get(at).is_some_and(|byte| *byte >= b'.' && of_number(byte)) {
+        long_number_end(bytes, digits, at)
+    } else {
+        at
+    }
 }
 
 /// From `at` on, a place in the number whose digits begin at `digits`.

@@ -3,6 +3,7 @@
 //! In: the bytes of a query and its dialect. Out: [`Digest`], whose strings stand in the exchange's [`Text`].
 //!
 //! * [`scan`]: one pass over the bytes; masks literals, takes comments out, hands words to the summary.
+//! * [`kept`]: what is written.
 //! * [`literal`]: where literals, quoted names and comments end.
 //! * [`summary`]: operations and their targets (`db.query.summary`).
 //! * [`words`]: the words of SQL that matter here.
@@ -23,6 +24,7 @@
 //! not understood is left out.
 
 mod comment;
+mod kept;
 mod literal;
 mod parts;
 mod scan;

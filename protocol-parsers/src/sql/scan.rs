@@ -8,6 +8,7 @@ use std::ops::Range;
 use memchr::{memchr, memmem};
 
 use super::comment;
+use super::kept::Kept;
 use super::literal::{self, Class, Escapes, Words, class};
 use super::summary::Summary;
 use super::words::Word;
@@ -20,35 +21,27 @@ pub(super) fn digest(sql: &[u8], dialect: Dialect, whole: bool, text: &mut Text)
     let is_word = |byte: &u8| class(*byte) <= Class::Dollar || *byte == b'.';
     let read = if whole { sql.len() } else { sql.iter().rposition(|byte| !is_word(byte)).map_or(0, |at| at + 1) };
     let bytes = sql.get(..read).unwrap_or_default();
-    // The text gets no longer but for the mark at its end; the summary is made of parts of it.
-    text.reserve(bytes.len() + 1 + bytes.len().min(256));
-    let mut summary = Summary::new();
+    let room = Kept::room(bytes);
+    text.reserve(room);
     let mut comments = Comments::default();
     let mut query = 0;
     let both = text.write(|out| {
         let from = out.len();
-        let (summary, comments) = (&mut summary, &mut comments);
-        Scan {
+        out.resize(from + room, 0);
+        let mut scan = Scan {
             all: bytes,
             bytes,
             dialect,
             foreign,
             whole,
-            words: Words::new(bytes, 0),
             copied: 0,
-            from,
-            out,
-            summary,
-            comments,
-        }
-        .run();
-        query = out.len() - from;
-        for part in summary.parts() {
-            out.extend_from_slice(bytes.get(part).unwrap_or_default());
-            out.push(b' ');
-        }
-        // Behind the last part.
-        out.truncate(out.len() - usize::from(out.len() - from > query));
+            kept: Kept::new(out.get_mut(from..).unwrap_or_default()),
+            summary: Summary::new(),
+            comments: &mut comments,
+        };
+        let len;
+        (query, len) = scan.run();
+        out.truncate(from + len);
     });
     let summary = text.part(both, query..both.len()).filter(|summary| summary.len() > 0);
     let query = text.part(both, 0..query).unwrap_or_default();
@@ -67,6 +60,9 @@ fn decoded(sql: &[u8], whole: bool) -> (Cow<'_, [u8]>, bool, bool) {
         Cow::Borrowed(sql) => Cow::Borrowed(sql.as_bytes()),
         Cow::Owned(sql) => Cow::Owned(sql.into_bytes()),
     };
+    if is_ascii(sql) {
+        return (Cow::Borrowed(sql), whole, false);
+    }
     match std::str::from_utf8(sql) {
         Ok(sql) => (Cow::Borrowed(sql.as_bytes()), whole, false),
         Err(error) => match sql.split_at(error.valid_up_to()) {
@@ -75,6 +71,14 @@ fn decoded(sql: &[u8], whole: bool) -> (Cow<'_, [u8]>, bool, bool) {
             _ => (lossy(sql), whole, true),
         },
     }
+}
+
+/// That of the library looks at the last bytes one by one, which are most of a short text.
+fn is_ascii(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<16>() else { return bytes.is_ascii() };
+    let (sixteens, _) = bytes.as_chunks::<16>();
+    let all = sixteens.iter().fold(u128::from_ne_bytes(*last), |all, sixteen| all | u128::from_ne_bytes(*sixteen));
+    all & u128::from_ne_bytes([0x80; 16]) == 0
 }
 
 /// Trace contexts in comments: the last one with the place of its state, and how many there are.
@@ -93,105 +97,135 @@ struct Scan<'a> {
     /// The bytes were not UTF-8.
     foreign: bool,
     whole: bool,
-    words: Words,
     /// Everything before this was written or left out.
     copied: usize,
-    /// Where the query begins in `out`.
-    from: usize,
-    out: &'a mut Vec<u8>,
-    summary: &'a mut Summary,
+    kept: Kept<'a>,
+    summary: Summary,
     comments: &'a mut Comments,
 }
 
 /// From here on the text cannot be read with certainty.
 struct Masked(usize);
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// How long the query is that was written, and how long it is with its summary.
     #[inline(never)]
-    fn run(&mut self) {
+    fn run(&mut self) -> (usize, usize) {
         match self.tokens() {
             Ok(()) => {
                 self.copy(self.all.len());
-                if !self.whole {
-                    self.mark();
+                if !self.whole && self.kept.last() != Some(b'?') {
+                    self.kept.mark();
                 }
             }
             Err(Masked(at)) => {
                 self.copy(at);
-                self.mark();
+                if self.kept.last() != Some(b'?') {
+                    self.kept.mark();
+                }
             }
         }
-        let kept = self.out.get(self.from..).unwrap_or_default().trim_ascii_end().len();
-        self.out.truncate(self.from + kept);
-    }
-
-    /// A `?` at the end, unless there is one.
-    fn mark(&mut self) {
-        if !self.out.get(self.from..).is_some_and(|out| out.ends_with(b"?")) {
-            self.out.push(b'?');
+        let query = self.kept.trim_end();
+        for (nth, part) in self.summary.parts().enumerate() {
+            if nth > 0 {
+                self.kept.copy(b" ");
+            }
+            self.kept.copy_part(self.all, part);
         }
+        (query, self.kept.end())
     }
 
     fn tokens(&mut self) -> Result<(), Masked> {
         let mysql = self.dialect != Dialect::Postgresql;
+        let mut bytes = self.bytes;
+        let mut words = Words::new(bytes, 0);
         let mut at = 0;
         loop {
-            // Most tokens are followed by one space: to add is cheaper than to branch.
-            at += usize::from(self.byte(at) == b' ');
-            let Some(first) = self.bytes.get(at) else {
-                if self.bytes.len() == self.all.len() {
+            let Some(mut first) = bytes.get(at).copied() else {
+                if bytes.len() == self.all.len() {
                     return Ok(());
                 }
                 // The end of an executable comment.
-                self.read(self.all.len(), at);
+                bytes = self.read(self.all.len());
+                words = Words::new(bytes, at);
                 at = self.comment(at..at + 2);
                 continue;
             };
+            // Most tokens are followed by one.
+            if first == b' ' {
+                at += 1;
+                match bytes.get(at) {
+                    Some(next) => first = *next,
+                    None => continue,
+                }
+            }
             // The most frequent by far are told by a branch of their own, which is foreseen better than a jump by table.
             if first.is_ascii_alphabetic() {
-                let end = self.word_end(at);
-                let word = Word::of(self.bytes, at, end - at);
-                at = if self.summary.passes_over(word) { end } else { self.word_that_matters(at, end, word)? };
+                let end = words.names_end(bytes, at);
+                at = if self.summary.passes_over(first, at..end) { end } else { self.word_that_matters(at, end)? };
                 continue;
             }
-            at = match class(*first) {
-                Class::Letter => self.word(at)?,
+            at = match class(first) {
+                Class::Letter => {
+                    let end = words.names_end(bytes, at);
+                    if self.summary.passes_over(first, at..end) { end } else { self.word_that_matters(at, end)? }
+                }
                 Class::Space => at + 1,
-                Class::Comma => self.tell(at, Summary::comma),
-                Class::Open => self.tell(at, Summary::open),
-                Class::Close => self.tell(at, Summary::close),
-                Class::Quote => self.string(at)?,
-                Class::Double if mysql => self.string(at)?,
-                Class::Double => self.quoted(at)?,
-                Class::Backtick if mysql => self.quoted(at)?,
-                Class::Digit => self.number(at),
-                Class::Dot | Class::Plus | Class::Minus if literal::is_number(self.bytes, at) => self.number(at),
+                Class::Comma => {
+                    self.summary.comma();
+                    at + 1
+                }
+                Class::Open => {
+                    self.summary.open(bytes);
+                    at + 1
+                }
+                Class::Close => {
+                    self.summary.close();
+                    at + 1
+                }
+                Class::Semicolon => {
+                    self.summary.semicolon();
+                    at + 1
+                }
+                Class::Digit => self.number(bytes, at),
+                Class::Dot | Class::Plus | Class::Minus if literal::is_number(bytes, at) => self.number(bytes, at),
+                Class::Double | Class::Backtick if mysql == (first == b'`') => {
+                    let end = words.end(bytes, at + 1);
+                    if self.quoted_word(bytes, at, end) { end + 1 } else { self.quoted(at)? }
+                }
+                Class::Quote | Class::Double => self.string(bytes, at)?,
                 Class::Minus if self.byte(at + 1) == b'-' => self.dashes(at)?,
                 Class::Hash if mysql => self.line_comment(at)?,
-                Class::Slash if self.byte(at + 1) == b'*' => self.block_comment(at)?,
+                Class::Slash if self.byte(at + 1) == b'*' => {
+                    let end = self.block_comment(at)?;
+                    if self.bytes.len() != bytes.len() {
+                        bytes = self.bytes;
+                        words = Words::new(bytes, end);
+                    }
+                    end
+                }
                 Class::Dollar => self.dollar(at)?,
-                Class::Semicolon => self.tell(at, Summary::semicolon),
                 Class::Backtick
                 | Class::Dot
                 | Class::Hash
                 | Class::Minus
                 | Class::Plus
                 | Class::Slash
-                | Class::Symbol => self.tell(at, Summary::symbol),
+                | Class::Symbol => self.symbol(at),
             };
         }
     }
 
-    #[inline]
-    fn tell(&mut self, at: usize, what: fn(&mut Summary)) -> usize {
-        what(self.summary);
+    /// A byte that is neither a word nor a literal, nor anything else that is known.
+    fn symbol(&mut self, at: usize) -> usize {
+        self.summary.symbol();
         at + 1
     }
 
-    /// Reads on at `at`, up to `end`.
-    fn read(&mut self, end: usize, at: usize) {
+    /// Reads up to `end`.
+    fn read(&mut self, end: usize) -> &'a [u8] {
         self.bytes = self.all.get(..end).unwrap_or_default();
-        self.words = Words::new(self.bytes, at);
+        self.bytes
     }
 
     /// The byte there; 0 behind the end.
@@ -211,53 +245,33 @@ impl Scan<'_> {
             Some([b'#', ..] | [b'/', b'*', ..]) => Err(Masked(at)),
             Some([]) if self.bytes.len() != self.all.len() => Err(Masked(at)),
             Some([..=b' ' | 0x7f, ..]) => self.line_comment(at),
-            Some(_) | None => Ok(self.tell(at, Summary::symbol)),
+            Some(_) | None => Ok(self.symbol(at)),
         }
     }
 
     /// Writes what was kept up to there.
     fn copy(&mut self, to: usize) {
-        let mut run = self.all.get(self.copied..to).unwrap_or_default();
-        if self.out.len() == self.from {
-            run = run.trim_ascii_start();
-        }
-        self.out.extend_from_slice(run);
+        self.kept.copy(self.all.get(self.copied..to).unwrap_or_default());
         self.copied = to;
     }
 
     /// Writes `?` for a literal.
     #[inline(always)]
     fn mask(&mut self, at: Range<usize>) -> usize {
-        let len = at.start - self.copied;
-        // Between two values there is most often little: it is written in one piece with the mark, and what is too much is zeros.
-        if len < 8 && self.out.len() > self.from && self.out.capacity() - self.out.len() >= 8 {
-            let run = literal::eight(self.all, self.copied) & !(u64::MAX << (8 * len));
-            self.out.extend_from_slice(&(run | u64::from(b'?') << (8 * len)).to_le_bytes());
-            self.out.truncate(self.out.len() - (7 - len));
-        } else {
-            self.copy_and_mark(at.start);
-        }
+        self.kept.copy_and_mark(self.all, self.copied..at.start);
         self.copied = at.end;
         self.summary.literal();
         at.end
     }
 
-    #[inline(never)]
-    fn copy_and_mark(&mut self, to: usize) {
-        self.copy(to);
-        self.out.push(b'?');
-    }
-
     /// Leaves a comment out. A space takes its place where something else would grow together.
     fn comment(&mut self, at: Range<usize>) -> usize {
         self.copy(at.start);
-        let before = self.out.get(self.from..).and_then(<[u8]>::last);
-        let after = self.all.get(at.end);
-        if let (Some(before), Some(after)) = (before, after)
-            && class(*before) != Class::Space
+        if let (Some(before), Some(after)) = (self.kept.last(), self.all.get(at.end))
+            && class(before) != Class::Space
             && class(*after) != Class::Space
         {
-            self.out.push(b' ');
+            self.kept.copy(b" ");
         }
         self.copied = at.end;
         at.end
@@ -288,7 +302,7 @@ impl Scan<'_> {
             }
             let lead = if content.starts_with(b"!") { 1 } else { 2 };
             let version = content.iter().skip(lead).take(6).take_while(|byte| byte.is_ascii_digit()).count();
-            self.read(inside + content.len(), at);
+            self.read(inside + content.len());
             return Ok(self.comment(at..inside + lead + version));
         }
         let Some(len) = len else {
@@ -306,25 +320,9 @@ impl Scan<'_> {
         Ok(self.comment(at..inside + len + 2))
     }
 
-    /// The end of a run of letters, digits, `_`, `$` and high bytes; with dots between names.
-    #[inline(always)]
-    fn word_end(&mut self, start: usize) -> usize {
-        let mut end = self.words.end(self.bytes, start);
-        while self.byte(end) == b'.' && class(self.byte(end + 1)) == Class::Letter {
-            end = self.words.end(self.bytes, end + 1);
-        }
-        end
-    }
-
-    /// One that begins with `_`, `$` or a high byte: none that matters but for its place.
     #[inline(never)]
-    fn word(&mut self, start: usize) -> Result<usize, Masked> {
-        let end = self.word_end(start);
-        if self.summary.passes_over(Word::Other) { Ok(end) } else { self.word_that_matters(start, end, Word::Other) }
-    }
-
-    #[inline(never)]
-    fn word_that_matters(&mut self, start: usize, end: usize, word: Word) -> Result<usize, Masked> {
+    fn word_that_matters(&mut self, start: usize, end: usize) -> Result<usize, Masked> {
+        let word = Word::of(self.bytes, start, end - start);
         let end = if self.summary.wants_name() { self.name_end(start, end)? } else { end };
         self.summary.word(self.bytes, start..end, word);
         Ok(end)
@@ -335,13 +333,27 @@ impl Scan<'_> {
         let mut end = end;
         while self.byte(end) == b'.' {
             end = match class(self.byte(end + 1)) {
-                Class::Letter => self.word_end(end + 1),
+                Class::Letter => literal::word_end(self.bytes, end + 1),
                 Class::Backtick if self.dialect != Dialect::Postgresql => self.quoted_end(start, end + 1)?,
                 Class::Double if self.dialect == Dialect::Postgresql => self.quoted_end(start, end + 1)?,
                 _ => break,
             };
         }
         Ok(end)
+    }
+
+    /// A name in quotes that needs none and is no target, as most are. Whether it is.
+    #[inline(always)]
+    fn quoted_word(&mut self, bytes: &[u8], open: usize, close: usize) -> bool {
+        let quote = bytes.get(open);
+        let is = bytes.get(close) == quote
+            && bytes.get(close + 1).is_some_and(|after| Some(after) != quote && (self.whole || *after != b'.'))
+            && !self.foreign
+            && !self.summary.wants_name();
+        if is {
+            self.summary.quoted(bytes, open..close + 1);
+        }
+        is
     }
 
     /// A name in quotes.
@@ -360,34 +372,37 @@ impl Scan<'_> {
     }
 
     fn quoted_end(&mut self, start: usize, open: usize) -> Result<usize, Masked> {
-        // Most hold nothing but what a word may hold.
-        let end = self.words.end(self.bytes, open + 1);
-        let quote = self.byte(open);
-        if !self.foreign && self.byte(end) == quote && self.byte(end + 1) != quote {
-            return Ok(end + 1);
-        }
         literal::quoted_end(self.bytes, open, self.foreign).ok_or(Masked(start))
     }
 
     /// A string whose quote is at `open`. What stands directly before may be a part of it, and was taken for a word.
-    fn string(&mut self, open: usize) -> Result<usize, Masked> {
+    #[inline(always)]
+    fn string(&mut self, bytes: &[u8], open: usize) -> Result<usize, Masked> {
+        let alone = open == self.copied || {
+            let before = bytes.get(open.wrapping_sub(1)).copied().unwrap_or_default();
+            class(before) != Class::Letter && before != b'&'
+        };
+        match literal::plain_string_end(bytes, open) {
+            Some(end) if alone => Ok(self.mask(open..end)),
+            _ => self.other_string(open),
+        }
+    }
+
+    /// One with a prefix or with escapes.
+    #[inline(never)]
+    fn other_string(&mut self, open: usize) -> Result<usize, Masked> {
         let usual = match self.dialect {
             Dialect::Mysql => Escapes::Backslash,
             Dialect::MysqlNoBackslash => Escapes::Doubling,
             Dialect::Postgresql => Escapes::Unknown { whole: self.whole },
         };
-        let before = self.bytes.get(self.copied..open).unwrap_or_default();
-        let (prefix, escapes) = match before.last() {
-            Some(last) if class(*last) == Class::Letter || *last == b'&' => self.prefix(before, usual),
-            _ => (0, usual),
-        };
+        let (prefix, escapes) = self.prefix(self.bytes.get(self.copied..open).unwrap_or_default(), usual);
         let start = open - prefix;
         let end = literal::string_end(self.bytes, open, escapes, self.foreign).ok_or(Masked(start))?;
         Ok(self.mask(start..end))
     }
 
     /// How much of what stands before a string belongs to it, and what that says of its escapes.
-    #[inline(never)]
     fn prefix(&self, before: &[u8], usual: Escapes) -> (usize, Escapes) {
         let (prefix, escapes) = match before {
             [.., b'e' | b'E'] if self.dialect == Dialect::Postgresql => (1, Escapes::Backslash),
@@ -401,8 +416,8 @@ impl Scan<'_> {
     }
 
     #[inline(always)]
-    fn number(&mut self, start: usize) -> usize {
-        self.mask(start..literal::number_end(self.bytes, start))
+    fn number(&mut self, bytes: &[u8], start: usize) -> usize {
+        self.mask(start..literal::number_end(bytes, start))
     }
 
     /// A placeholder (`$1`), a string (`$tag$..$tag$`), or a name.
@@ -419,9 +434,10 @@ impl Scan<'_> {
             let len = memmem::find(content, delimiter).ok_or(Masked(start))?;
             Ok(self.mask(start..start + 2 * delimiter.len() + len))
         } else if tag > 0 {
-            self.word(start)
+            let end = literal::word_end(self.bytes, start);
+            if self.summary.passes_over(b'$', start..end) { Ok(end) } else { self.word_that_matters(start, end) }
         } else {
-            Ok(self.tell(start, Summary::symbol))
+            Ok(self.symbol(start))
         }
     }
 }

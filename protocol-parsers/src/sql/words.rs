@@ -68,6 +68,20 @@ words! {
     Verbose View With Xa
 }
 
+/// For each first letter, in either case, a bit for each length that a word has which means something wherever it stands.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+static CLAUSE_LENGTHS: [u32; 256] = {
+    let mut lengths = [0; 256];
+    let mut at = 0;
+    while at < CLAUSES {
+        let text = TEXTS[at].as_bytes();
+        lengths[text[0].to_ascii_lowercase() as usize] |= 1 << text.len();
+        lengths[text[0].to_ascii_uppercase() as usize] |= 1 << text.len();
+        at += 1;
+    }
+    lengths
+};
+
 const fn entry(text: &'static str, word: Word) -> (u64, &'static [u8], Word) {
     let tail: &[u8] = match text.as_bytes().split_at_checked(8) {
         Some((_, tail)) => tail,
@@ -111,10 +125,11 @@ impl Word {
         Self::Other
     }
 
-    /// Whether it means something wherever it stands.
+    /// Whether a word that begins so and is so long may mean something wherever it stands.
     #[inline(always)]
-    pub(super) fn is_clause(self) -> bool {
-        (self as usize) < CLAUSES
+    pub(super) fn may_be_clause(first: u8, len: usize) -> bool {
+        // Of a longer word some other bit, which does no harm.
+        CLAUSE_LENGTHS.get(usize::from(first)).is_some_and(|lengths| lengths >> (len % 32) & 1 != 0)
     }
 }
 
@@ -157,6 +172,18 @@ mod tests {
         assert_eq!(of("MATERIALIZED"), Word::Materialized);
         for other in ["", "s", "selec", "selects", "a.b", "se1ect", "_elect", "materialized_views_of_all", "\u{e9}"] {
             assert_eq!(of(other), Word::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_clause_is_never_passed_over_and_most_other_words_are() {
+        for text in &TEXTS[..CLAUSES] {
+            for text in [text.to_lowercase(), text.to_uppercase()] {
+                assert!(Word::may_be_clause(text.as_bytes()[0], text.len()), "{text}");
+            }
+        }
+        for other in ["id", "and", "e", "email", "_from", "created_at", "\u{e9}cole", "$1"] {
+            assert!(!Word::may_be_clause(other.as_bytes()[0], other.len()), "{other}");
         }
     }
 }

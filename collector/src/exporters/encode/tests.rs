@@ -197,10 +197,10 @@ fn spans() -> impl Strategy<Value = Vec<Span>> {
         let case = if server { Case::server("GET", "/") } else { Case::client("GET", "/") };
         let remote = match remote {
             0 => Endpoint::Unknown,
-            1 => Endpoint::Unix("/run/x".to_owned()),
+            1 => Endpoint::Unix("/run/x".into()),
             2 => Endpoint::Inet(std::net::Ipv6Addr::from(address).into(), 1),
             3 => Endpoint::Inet([address[0], address[1], 2, 3].into(), u16::from(address[4]) * 257),
-            _ => Endpoint::Unix(String::new()),
+            _ => Endpoint::Unix(Box::default()),
         };
         let mut span = Case {
             method,

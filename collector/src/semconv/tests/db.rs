@@ -39,7 +39,7 @@ spans! { whole:
           sidelight.time_to_first_byte=0.004
     ";
     a_database_behind_a_unix_socket: Case {
-        remote: Endpoint::Unix("/run/redis.sock".to_owned()),
+        remote: Endpoint::Unix("/run/redis.sock".into()),
         ..Case::db(Role::Client, DbCase {
             operation: Some("HMSET"),
             namespace: Some("15"),

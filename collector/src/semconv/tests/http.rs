@@ -229,7 +229,7 @@ spans! { changed:
           + sidelight.incomplete=[Evicted, Gap]
     ";
     unix_sockets_have_a_name_and_no_port: Case {
-        remote: Endpoint::Unix("/run/app.sock".to_owned()), host: Some("localhost"), ..Case::client("GET", "/")
+        remote: Endpoint::Unix("/run/app.sock".into()), host: Some("localhost"), ..Case::client("GET", "/")
     } => r"
         GET (Client, error None)
           - server.address=shop.example
@@ -242,7 +242,7 @@ spans! { changed:
           + url.full=http://localhost/
           + network.peer.address=/run/app.sock
     ";
-    an_unnamed_unix_peer_is_absent: Case { remote: Endpoint::Unix(String::new()), ..Case::server("GET", "/") } => r"
+    an_unnamed_unix_peer_is_absent: Case { remote: Endpoint::Unix(Box::default()), ..Case::server("GET", "/") } => r"
         GET (Server, error None)
           - client.address=192.0.2.7
           - network.peer.address=192.0.2.7

@@ -1,19 +1,42 @@
 #!/bin/sh
-# Records scene.pcap: PyMySQL, mysql-connector-python and the command line against MariaDB over loopback (needs root, mariadb-server,
-# tcpdump, and the packages that integration-tests/peers/build.sh mysql installs).
+# usage: record.sh mariadb|mysql
+#
+# Records scene.pcap (mariadb) or mysql.pcap: PyMySQL, mysql-connector-python and the server's own command line over loopback (needs root,
+# mariadb-server, tcpdump, and what integration-tests/peers/build.sh mysql mysqld makes).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages=$here/../../../../integration-tests/.cache/peers/mysql-python
+. "$here/../capture.sh"
+peers=$(cd "$here/../../../../integration-tests/.cache/peers" && pwd -P)
 room=$(mktemp -d)
-mariadb-install-db --no-defaults --user=root --datadir="$room/data" --skip-test-db --auth-root-authentication-method=normal >"$room/made"
-mariadbd --no-defaults --user=root --datadir="$room/data" --socket="$room/socket" --port=13306 --bind-address=127.0.0.1 \
+trap 'rm -rf "$room"' EXIT
+case ${1:-} in
+mariadb)
+    file=$here/scene.pcap
+    mariadb-install-db --no-defaults --user=root --datadir="$room/data" --skip-test-db --auth-root-authentication-method=normal >"$room/made"
+    set -- mariadbd --no-defaults
+    client="mariadb --no-defaults --skip-ssl"
+    ;;
+mysql)
+    file=$here/mysql.pcap
+    usr=$peers/mysql-server/usr
+    set -- "$usr/sbin/mysqld" --no-defaults --basedir="$usr" --lc-messages-dir="$usr/share/mysql" --plugin-dir="$usr/lib/mysql/plugin"
+    "$@" --datadir="$room/data" --initialize-insecure --user=root 2>"$room/made"
+    set -- "$@" --mysqlx=OFF --disable-log-bin --secure-file-priv=
+    client="$usr/bin/mysql --no-defaults --ssl-mode=DISABLED"
+    ;;
+*)
+    sed -n 's/^# usage: /usage: /p' "$0" >&2
+    exit 2
+    ;;
+esac
+"$@" --user=root --datadir="$room/data" --socket="$room/socket" --pid-file="$room/pid" --port=13306 --bind-address=127.0.0.1 \
     --skip-name-resolve --local-infile=1 >"$room/log" 2>&1 & server=$!
-trap 'kill "$server"; wait "$server" || true; rm -rf "$room"' EXIT
-until mariadb --no-defaults -S "$room/socket" -e 'CREATE DATABASE shop; CREATE DATABASE other' 2>/dev/null; do :; done
-tcpdump -U --immediate-mode -B 65536 -s 66000 -i lo -w "$here/scene.pcap" 'tcp port 13306' 2>"$room/dump" & dump=$!
-until grep -q 'listening on' "$room/dump"; do :; done
-PYTHONPATH=$packages /usr/bin/python3 "$here/scene.py" 13306 "$room/rows.csv"
-mariadb --no-defaults --skip-ssl -h 127.0.0.1 -P 13306 -u root shop -e 'SELECT * FROM items; USE other; SELECT nothing' >"$room/cli" 2>&1 || true
-# Both ends of the three connections have sent their FIN.
-until [ "$(tcpdump -r "$here/scene.pcap" 2>/dev/null | grep -c 'Flags \[F')" -ge 6 ]; do :; done
-kill -INT "$dump"; wait "$dump" || true
+trap 'kill "$server" $dump; wait; rm -rf "$room"' EXIT
+prepared="CREATE DATABASE shop; CREATE DATABASE other; CREATE USER IF NOT EXISTS root@'127.0.0.1'; GRANT ALL ON *.* TO root@'127.0.0.1'"
+until $client -u root -S "$room/socket" -e "$prepared" 2>/dev/null; do kill -0 "$server" || { cat "$room/log" >&2; exit 1; }; done
+scene() {
+    PYTHONPATH=$peers/mysql-python /usr/bin/python3 "$here/scene.py" 13306 "$room/rows.csv"
+    $client -h 127.0.0.1 -P 13306 -u root shop -e 'SELECT * FROM items; USE other; SELECT nothing' >"$room/cli" 2>&1 || true
+}
+# Three connections.
+capture "$file" 6 13306 -s 66000 -i lo

@@ -26,6 +26,28 @@ pub(in crate::http2) enum Field {
 }
 
 impl Field {
+    /// All, each at the place of its number.
+    pub(super) const ALL: [Self; 18] = [
+        Self::Authority,
+        Self::ConnectVersion,
+        Self::ContentType,
+        Self::Forwarded,
+        Self::GrpcStatus,
+        Self::GrpcTimeout,
+        Self::Host,
+        Self::Method,
+        Self::Other,
+        Self::Path,
+        Self::Scheme,
+        Self::Status,
+        Self::Te,
+        Self::Traceparent,
+        Self::Tracestate,
+        Self::Unknown,
+        Self::UserAgent,
+        Self::XForwardedFor,
+    ];
+
     /// Of a name, which HTTP/2 wants in lower case (RFC 9113 section 8.2.1).
     pub(super) fn named(name: &[u8]) -> Self {
         match name {

@@ -15,6 +15,7 @@ mod table;
 mod tests;
 
 pub(super) use field::Field;
+pub(super) use table::Packed;
 use table::{STATIC, Table, fixed};
 
 /// The bytes are no header block.
@@ -34,15 +35,19 @@ impl Decoder {
         Self { table: Table::new(), scratch: Vec::new() }
     }
 
+    /// As it was.
+    pub(super) fn unpack(table: &Packed) -> Self {
+        Self { table: table.unpack(), scratch: Vec::new() }
+    }
+
+    /// What stays of it between blocks.
+    pub(super) fn pack(&self) -> Packed {
+        self.table.pack()
+    }
+
     /// Bytes of this direction were lost.
     pub(super) fn forget(&mut self) {
         self.table.forget();
-    }
-
-    /// Gives back memory that is not needed.
-    pub(super) fn shrink(&mut self) {
-        self.scratch = Vec::new();
-        self.table.shrink();
     }
 
     /// Bytes of heap.

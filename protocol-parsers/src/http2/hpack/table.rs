@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use super::field::Field;
+use crate::leb128;
 
 /// Bytes of one entry beyond name and value (RFC 7541 section 4.1).
 const OVERHEAD: usize = 32;
@@ -33,6 +34,47 @@ struct Entry {
     value_len: u32,
     /// Position of the value among all that were ever kept, modulo 2^32.
     at: u32,
+}
+
+/// A table in as few bytes as it takes, for a connection that is quiet.
+pub(in crate::http2) struct Packed {
+    /// Oldest first: [`Field`] (and [`KEPT`]), length of the name, length of the value, the value if it is kept. Lengths as in
+    /// [`leb128`].
+    entries: Box<[u8]>,
+    /// No integer of a header block is longer than 32 bits.
+    max: u32,
+    certain: bool,
+}
+
+const KEPT: u8 = 0x80;
+
+impl Default for Packed {
+    /// Of a connection seen from its start.
+    fn default() -> Self {
+        Table::new().pack()
+    }
+}
+
+impl Packed {
+    /// Bytes of heap.
+    pub(in crate::http2) fn heap(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The table as it was.
+    pub(super) fn unpack(&self) -> Table {
+        let Self { entries, max, certain } = self;
+        let mut table = Table { max: *max as usize, certain: *certain, ..Table::new() };
+        let mut rest = &**entries;
+        while let Some(first) = rest.split_off_first()
+            && let (Some(name_len), Some(value_len)) = (leb128::take(&mut rest), leb128::take(&mut rest))
+        {
+            let value = if first & KEPT == 0 { None } else { rest.split_off(..value_len) };
+            let field = Field::ALL.get(usize::from(first & !KEPT)).copied().unwrap_or(Field::Unknown);
+            table.insert(field, name_len, value, value_len);
+        }
+        table
+    }
 }
 
 /// The dynamic table of one direction.
@@ -124,13 +166,17 @@ impl Table {
         (self.base, self.dead, self.size) = (0, 0, 0);
     }
 
-    /// Gives back memory that is not needed.
-    pub(super) fn shrink(&mut self) {
-        self.values.drain(..self.dead.min(self.values.len()));
-        self.base = self.base.wrapping_add(u32::try_from(self.dead).unwrap_or(0));
-        self.dead = 0;
-        self.values.shrink_to_fit();
-        self.entries.shrink_to_fit();
+    /// The table in as few bytes as it takes.
+    pub(super) fn pack(&self) -> Packed {
+        let mut entries = Vec::new();
+        for entry in &self.entries {
+            entries.push(entry.field as u8 | if entry.kept { KEPT } else { 0 });
+            leb128::push(&mut entries, entry.name_len as usize);
+            leb128::push(&mut entries, entry.value_len as usize);
+            entries.extend_from_slice(self.value(entry).unwrap_or_default());
+        }
+        let max = u32::try_from(self.max).unwrap_or(u32::MAX);
+        Packed { entries: entries.into(), max, certain: self.certain }
     }
 
     #[cfg(test)]

@@ -18,10 +18,12 @@
 mod answered;
 mod asked;
 mod given;
+mod lasting;
 
 use std::collections::VecDeque;
 
 use self::given::not_executed;
+pub(super) use self::lasting::Lasting;
 use crate::contract::{Mark, Role};
 use crate::exchange::{Exchange, ExchangeId, Incomplete, Output};
 use crate::postgresql::answer::{Answer, exchange};
@@ -49,9 +51,10 @@ const IDLE_TICKS: u8 = 2;
 const MAX_HEAP: usize = 54 << 10;
 
 /// How well the queue is known to stand for the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trust {
     /// Nothing was lost, or it no longer matters.
+    #[default]
     Sure,
     /// It is supposed to; see the module's documentation.
     Trial { drains: u8 },

@@ -44,8 +44,9 @@ enum Expect {
 /// A summary in the making. Ranges are of the query.
 pub(super) struct Summary {
     expect: Expect,
-    /// The word before, if nothing stood between.
-    last: Word,
+    /// Where the word before stands, if nothing stood between, and how long it is; else 0. Which it is is seldom asked.
+    last: usize,
+    last_len: usize,
     /// The newest operation of the statement.
     operation: Word,
     depth: Depth,
@@ -73,7 +74,8 @@ impl Summary {
     pub(super) fn new() -> Self {
         Self {
             expect: Expect::Operation,
-            last: Word::Other,
+            last: 0,
+            last_len: 0,
             operation: Word::Other,
             depth: Depth::OUTERMOST,
             selecting: Depths::default(),
@@ -101,17 +103,23 @@ impl Summary {
 
     /// Whether a word, or a name with dots, means nothing here but to what follows it; else it is to be given to [`Self::word`].
     #[inline(always)]
-    pub(super) fn passes_over(&mut self, word: Word) -> bool {
-        let nothing = !word.is_clause() && self.expect == Expect::Any && !self.late;
+    pub(super) fn passes_over(&mut self, first: u8, at: Range<usize>) -> bool {
+        let len = at.end - at.start;
+        let nothing = self.expect == Expect::Any && !self.late && !Word::may_be_clause(first, len);
         if nothing {
-            self.last = word;
+            (self.last, self.last_len) = (at.start, len);
         }
         nothing
     }
 
+    /// The word before, if nothing stood between.
+    fn last(&self, sql: &[u8]) -> Word {
+        Word::of(sql, self.last, self.last_len)
+    }
+
     pub(super) fn word(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
-        self.told(sql, at, word);
-        self.last = word;
+        self.told(sql, at.clone(), word);
+        (self.last, self.last_len) = (at.start, at.len());
     }
 
     fn told(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
@@ -183,11 +191,11 @@ impl Summary {
         if self.late && self.depth.is_outermost() {
             return self.late_target(sql, at, word);
         }
-        self.clause(word, at);
+        self.clause(sql, word, at);
     }
 
     /// A word that means something wherever it stands.
-    fn clause(&mut self, word: Word, at: Range<usize>) {
+    fn clause(&mut self, sql: &[u8], word: Word, at: Range<usize>) {
         let depth = self.depth;
         match word {
             Word::Select => {
@@ -199,13 +207,13 @@ impl Summary {
                     self.push(at);
                 }
             }
-            Word::From if self.last != Word::Distinct && self.selecting.has(depth) => {
+            Word::From if self.selecting.has(depth) && self.last(sql) != Word::Distinct => {
                 self.selecting.set(depth, false);
                 self.listing.set(depth, true);
                 self.expect = Expect::Target;
             }
             // Not of `USE INDEX FOR JOIN`.
-            Word::Join | Word::Straight_Join if self.last != Word::For && self.operation != Word::Other => {
+            Word::Join | Word::Straight_Join if self.operation != Word::Other && self.last(sql) != Word::For => {
                 self.listing.set(depth, true);
                 self.expect = Expect::Target;
             }
@@ -234,7 +242,7 @@ impl Summary {
     fn defined(&mut self, sql: &[u8], at: Range<usize>, word: Word) {
         match word {
             Word::If | Word::Not | Word::Exists | Word::Concurrently | Word::Only => self.expect = Expect::Defined,
-            Word::Trigger if self.last == Word::Event => {
+            Word::Trigger if self.last(sql) == Word::Event => {
                 self.expect = Expect::Defined;
                 self.push(at);
             }
@@ -305,7 +313,7 @@ impl Summary {
             _ if self.late && self.depth.is_outermost() => self.target(sql, at),
             _ => {}
         }
-        self.last = Word::Other;
+        self.last_len = 0;
     }
 
     /// A literal or a placeholder.
@@ -317,7 +325,7 @@ impl Summary {
             Expect::Defined => self.quiet = true,
             _ => {}
         }
-        self.last = Word::Other;
+        self.last_len = 0;
     }
 
     /// Any other character but white space and those below.
@@ -326,19 +334,19 @@ impl Summary {
         if self.expect == Expect::Target {
             self.expect = Expect::Any;
         }
-        self.last = Word::Other;
+        self.last_len = 0;
     }
 
-    pub(super) fn open(&mut self) {
+    pub(super) fn open(&mut self, sql: &[u8]) {
         let inner = match self.expect {
-            Expect::Any if self.with.has(self.depth) && matches!(self.last, Word::As | Word::Materialized) => {
+            Expect::Any if self.with.has(self.depth) && matches!(self.last(sql), Word::As | Word::Materialized) => {
                 Expect::Operation
             }
             // A bracket behind a name is a list of columns or arguments.
             Expect::Operation if self.with.has(self.depth) => Expect::Operation,
             Expect::Defined => Expect::Any,
             // `DELETE FROM a USING b`, but `JOIN b USING (column)`.
-            Expect::Target if self.last == Word::Using => Expect::Any,
+            Expect::Target if self.last(sql) == Word::Using => Expect::Any,
             expect => expect,
         };
         self.depth = self.depth.deeper();
@@ -346,7 +354,7 @@ impl Summary {
         self.with.set(self.depth, false);
         self.listing.set(self.depth, inner == Expect::Target);
         self.expect = inner;
-        self.last = Word::Other;
+        self.last_len = 0;
     }
 
     pub(super) fn close(&mut self) {
@@ -356,16 +364,17 @@ impl Summary {
             _ if self.with.has(self.depth) => Expect::Operation,
             _ => Expect::Any,
         };
-        self.last = Word::Other;
+        self.last_len = 0;
     }
 
+    #[inline(always)]
     pub(super) fn comma(&mut self) {
         if self.with.has(self.depth) {
             self.expect = Expect::Cte;
         } else if self.listing.has(self.depth) && !self.quiet {
             self.expect = Expect::Target;
         }
-        self.last = Word::Other;
+        self.last_len = 0;
     }
 
     pub(super) fn semicolon(&mut self) {
